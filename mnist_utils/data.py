@@ -1,0 +1,137 @@
+"""The bundled MNIST: unpacked once, verified every time, handed over as tensors.
+
+Source: Yann LeCun and Corinna Cortes, CC BY-SA 3.0; `data/README.md` says more.
+"""
+
+import gzip
+import hashlib
+import os
+import tempfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+from torchvision.datasets import MNIST
+
+from mnist_utils.errors import InputError
+
+BUNDLE = Path(__file__).resolve().parent.parent / "data"
+
+# MD5 of the four unpacked IDX files, as torchvision and the MNIST page publish them.
+MD5 = {
+    "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
+    "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
+    "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
+    "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
+}
+
+# Of the 60,000 training images as fractions of white, 0..1; a test recomputes both.
+MEAN, STD = 0.1307, 0.3081
+
+
+@dataclass(frozen=True)
+class Split:
+    """Digits as they are stored: images uint8 `(N, 28, 28)`, 0 black; labels int64 `(N,)`."""
+
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, index) -> "Split":
+        """The digits at a slice or an index tensor."""
+        return Split(self.images[index], self.labels[index])
+
+
+def standardize(images: Tensor) -> Tensor:
+    """Floats `(N, 1, 28, 28)` of mean 0, deviation 1, from uint8 `(N, 28, 28)`."""
+    return images.unsqueeze(1).float().div_(255).sub_(MEAN).div_(STD)
+
+
+def load(directory: str | Path | None = None, *, train: bool) -> Split:
+    """Read the 60,000 training or the 10,000 test digits.
+
+    Parameters
+    ----------
+    directory : path, optional
+        Where the four files lie, gzipped or unpacked, directly or under `MNIST/raw`.
+        Default: the bundle of this repository.
+    train : bool
+        The training split, or the test split.
+
+    Raises
+    ------
+    InputError
+        A file is missing, truncated or altered; the message names it and both checksums.
+    """
+    dataset = MNIST(_verified_root(Path(directory or BUNDLE)), train=train, download=False)
+    return Split(dataset.data, dataset.targets)
+
+
+def hold_out(split: Split, n_validation: int) -> tuple[Split, Split]:
+    """Cut off the last `n_validation` digits: (training, validation).
+
+    MNIST's training set is ordered by writer in part, so its end is a harder and more honest
+    validation set than a shuffled sample that shares its writers with the training digits.
+    """
+    if not 0 < n_validation < len(split):
+        raise InputError(f"validation={n_validation} must lie between 1 and {len(split) - 1}")
+    return split.take(slice(None, -n_validation)), split.take(slice(-n_validation, None))
+
+
+def _verified_root(directory: Path) -> Path:
+    """Return a root that torchvision reads, every file in it checked against `MD5`."""
+    if not directory.is_dir():
+        raise InputError(f"data directory {str(directory)!r} does not exist; {_REMEDY}")
+    raw = _cache_for(directory) / "MNIST" / "raw"
+    for name, expected in MD5.items():
+        target, source = raw / name, _find(directory, name)
+        if target.is_file() and _md5(target.read_bytes()) == expected:
+            continue  # what an interrupted run left half-unpacked fails this check, and is redone
+        content = _read(source)
+        if (found := _md5(content)) != expected:
+            raise InputError(
+                f"{source}: expected MD5 {expected} of {name}, found {found} "
+                f"({len(content):,} bytes); {_REMEDY}"
+            )
+        raw.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=raw, delete=False) as partial:
+            partial.write(content)
+        os.replace(partial.name, target)
+    return raw.parent.parent
+
+
+_REMEDY = "restore the four files with `git checkout -- data`, or leave out --data for the bundle"
+
+
+def _cache_for(directory: Path) -> Path:
+    """`directory/cache`, or a folder of the user's where that cannot be written (SageMaker)."""
+    if os.access(directory, os.W_OK):
+        return directory / "cache"
+    key = hashlib.sha256(str(directory.resolve()).encode()).hexdigest()[:12]
+    return Path(tempfile.gettempdir()) / f"mnist_utils-{os.getuid()}" / key
+
+
+def _find(directory: Path, name: str) -> Path:
+    for folder in (directory, directory / "MNIST" / "raw"):
+        for candidate in (folder / f"{name}.gz", folder / name):
+            if candidate.is_file():
+                return candidate
+    raise InputError(f"{directory / name}.gz is missing: expected MD5 {MD5[name]}; {_REMEDY}")
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except (EOFError, OSError, zlib.error) as error:
+        raise InputError(
+            f"{path}: truncated or unreadable, found MD5 {_md5(path.read_bytes())} of "
+            f"{path.stat().st_size:,} packed bytes, expected MD5 {MD5[path.stem]} once unpacked "
+            f"({error}); {_REMEDY}"
+        ) from None
+
+
+def _md5(content: bytes) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()

@@ -1,0 +1,163 @@
+"""Logits once; accuracy, its interval, loss, confusion and mistakes all follow from them.
+
+Command line: `python -m mnist_utils.evaluate results/reference/model.safetensors`.
+"""
+
+import argparse
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from scipy.stats import binomtest
+from torch import Tensor, nn
+
+from mnist_utils import checkpoint, data, errors, models
+from mnist_utils.errors import InputError
+
+REFERENCE = Path(__file__).resolve().parent.parent / "results" / "reference" / "model.safetensors"
+
+
+@torch.inference_mode()
+def predict(model: nn.Module, images: Tensor, batch_size: int = 1000) -> Tensor:
+    """Log-probabilities `(N, 10)` on the CPU of uint8 `(N, 28, 28)`, in order, in `eval()` mode."""
+    device = next(model.parameters()).device
+    was_training = model.training
+    model.eval()
+    try:
+        chunks = [model(data.standardize(chunk.to(device))) for chunk in images.split(batch_size)]
+    finally:
+        model.train(was_training)
+    return torch.cat(chunks).float().cpu()
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What follows from log-probabilities `(N, 10)` and labels `(N,)`."""
+
+    log_probabilities: Tensor
+    labels: Tensor
+
+    @cached_property
+    def predictions(self) -> Tensor:
+        """Digits `(N,)`."""
+        return self.log_probabilities.argmax(dim=1)
+
+    @cached_property
+    def mistakes(self) -> Tensor:
+        """Indices of the misclassified digits, ascending."""
+        return (self.predictions != self.labels).nonzero().flatten()
+
+    @property
+    def errors(self) -> int:
+        """How many digits are misclassified."""
+        return len(self.mistakes)
+
+    @property
+    def accuracy(self) -> float:
+        """Share of digits classified rightly, a fraction."""
+        return 1 - self.errors / len(self.labels)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Wilson's 95 % interval of the accuracy, fractions."""
+        return wilson_interval(self.errors, len(self.labels))
+
+    @property
+    def loss(self) -> float:
+        """Mean negative log likelihood, nats."""
+        return F.nll_loss(self.log_probabilities.double(), self.labels).item()
+
+    @cached_property
+    def confidence(self) -> Tensor:
+        """Probability given to the predicted digit `(N,)`."""
+        return self.log_probabilities.max(dim=1).values.exp()
+
+    @cached_property
+    def confusion(self) -> Tensor:
+        """Counts `(10, 10)`: rows true, columns predicted."""
+        pairs = self.labels * 10 + self.predictions
+        return torch.bincount(pairs, minlength=100).view(10, 10)
+
+    def to_dict(self) -> dict:
+        """All of it, for JSON."""
+        low, high = self.interval
+        return {
+            "digits": len(self.labels),
+            "errors": self.errors,
+            "accuracy": self.accuracy,
+            "interval": {"method": "Wilson", "level": 0.95, "low": low, "high": high},
+            "loss": self.loss,
+            "confusion": self.confusion.tolist(),
+            "mistakes": [
+                {
+                    "index": i,
+                    "label": int(self.labels[i]),
+                    "prediction": int(self.predictions[i]),
+                    "confidence": round(float(self.confidence[i]), 4),
+                }
+                for i in self.mistakes.tolist()
+            ],
+        }
+
+    def __str__(self) -> str:
+        low, high = self.interval
+        n = len(self.labels)
+        rows = [" ".join(f"{count:5d}" for count in row) for row in self.confusion.tolist()]
+        table = "\n".join(f"  {digit} |{row}" for digit, row in enumerate(rows))
+        return (
+            f"accuracy  {self.accuracy:.2%}  (95 % Wilson interval {low:.2%} to {high:.2%})\n"
+            f"errors    {self.errors} of {n:,}\n"
+            f"loss      {self.loss:.4f} (negative log likelihood, nats)\n\n"
+            f"confusion: rows true, columns predicted\n"
+            f"    |{' '.join(f'{digit:5d}' for digit in range(10))}\n{table}\n\n"
+            f"misclassified indices: {' '.join(map(str, self.mistakes.tolist())) or 'none'}"
+        )
+
+
+def wilson_interval(errors: int, n: int) -> tuple[float, float]:
+    """95 % interval of an accuracy seen as `n - errors` of `n` (Wilson 1927), fractions."""
+    interval = binomtest(n - errors, n).proportion_ci(confidence_level=0.95, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+def evaluate(model: nn.Module, split: data.Split) -> Evaluation:
+    """Classify every digit of a split, once, in order."""
+    return Evaluation(predict(model, split.images), split.labels)
+
+
+def save_weights(path: str | Path, model: nn.Module, about: dict) -> None:
+    """Store a network's weights with `about`, which must name its class as `model`."""
+    checkpoint.save_tensors(path, model.state_dict(), about)
+
+
+def load_weights(path: str | Path) -> tuple[nn.Module, dict]:
+    """Read (network in `eval()` mode, about). Raises InputError where the file does not fit."""
+    weights, about = checkpoint.load_tensors(path)
+    if "model" not in about:
+        raise InputError(f"{path} holds no weights of a network; pass a model.safetensors")
+    model = models.build(about["model"])
+    model.load_state_dict(weights)
+    return model.eval(), about
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m mnist_utils.evaluate", description=__doc__)
+    parser.add_argument(
+        "weights", nargs="?", default=REFERENCE, help="a model.safetensors (default: %(default)s)"
+    )
+    parser.add_argument("--data", metavar="DIR", help="folder of the MNIST files (default: bundle)")
+    parser.add_argument("--json", action="store_true", help="print JSON in place of text")
+    arguments = parser.parse_args()
+    model, about = load_weights(arguments.weights)
+    result = evaluate(model, data.load(arguments.data, train=False))
+    if arguments.json:
+        print(json.dumps({"model": about["model"]} | result.to_dict()))
+    else:
+        print(f"{about['model']} on the {len(result.labels):,} test digits\n\n{result}")
+
+
+if __name__ == "__main__":
+    errors.run(main)

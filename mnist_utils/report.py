@@ -1,0 +1,86 @@
+"""What a finished run shows: its figures beside the source's claims, and three pictures."""
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+
+from mnist_utils import data, plots
+from mnist_utils.evaluate import Evaluation, evaluate
+from mnist_utils.train import Training
+
+# The README this course began from: one run, no seed, no interval.
+CLAIMS = {
+    "train_accuracy": 0.9843,
+    "train_loss": 0.0511,
+    "test_accuracy": 0.994,
+    "test_loss": 0.0187,
+}
+
+
+def leave_report(run: Training, data_dir, out: Path) -> str:
+    """Draw `curves.png`, `confusion.png`, `misclassified.png` into `out`; return the table."""
+    held_out = data.load(data_dir, train=bool(run.config.validation))
+    if run.config.validation:
+        _, held_out = data.hold_out(held_out, run.config.validation)
+    result = evaluate(run.evaluated, held_out)
+    pictures = {
+        "curves.png": draw_curves(run.history),
+        "confusion.png": draw_confusion(result),
+        "misclassified.png": draw_misclassified(result, held_out),
+    }
+    for name, figure in pictures.items():
+        plots.save_figure(figure, out / name)
+        plt.close(figure)
+    what = "validation" if run.config.validation else "test"
+    low, high = result.interval
+    return (
+        f"\n{comparison(run.history[-1], what)}\n\n"
+        f"{what} accuracy {result.accuracy:.2%}, {result.errors} errors of {len(held_out):,}; "
+        f"95 % Wilson interval {low:.2%} to {high:.2%}; n = 1 run, seed {run.config.seed}\n"
+        f"weights, history and pictures are in {out}/"
+    )
+
+
+def comparison(row: dict, evaluated_on: str = "test") -> str:
+    """The table of the last epoch: source's claim, this run, difference."""
+    lines = [f"{'':22}{'source claims':>15}{'this run':>12}{'difference':>16}"]
+    for name, claim in CLAIMS.items():
+        value = row[name]
+        label = name.replace("test", evaluated_on).replace("_", " ")
+        if name.endswith("accuracy"):
+            cells = f"{claim:>15.2%}{value:>12.2%}{100 * (value - claim):>+9.2f} points"
+        else:
+            cells = f"{claim:>15.4f}{value:>12.4f}{value - claim:>+16.4f}"
+        lines.append(f"{label:22}{cells}")
+    return "\n".join(lines)
+
+
+def draw_curves(history: list[dict]):
+    """Loss and accuracy against epochs, training and held-out; the figure."""
+    figure, axes = plt.subplots(1, 2, figsize=(10, 4))
+    for ax, quantity in zip(axes, ("loss", "accuracy"), strict=True):
+        for kind, label in (("train", "training, augmented"), ("test", "held out")):
+            rows = [row for row in history if f"{kind}_{quantity}" in row]
+            plots.plot_curves(
+                [row["epoch"] for row in rows],
+                {label: [row[f"{kind}_{quantity}"] for row in rows]},
+                ylabel="negative log likelihood, nats" if quantity == "loss" else "accuracy",
+                percent=quantity == "accuracy",
+                ax=ax,
+            )
+    return figure
+
+
+def draw_confusion(result: Evaluation):
+    """The confusion matrix; the figure."""
+    return plots.plot_confusion(result.confusion).figure
+
+
+def draw_misclassified(result: Evaluation, split: data.Split, most: int = 100):
+    """Up to `most` mistakes, the most confident first: true → predicted, confidence."""
+    order = result.confidence[result.mistakes].argsort(descending=True)[:most]
+    index = result.mistakes[order]
+    titles = [
+        f"{result.labels[i]} → {result.predictions[i]}  {result.confidence[i]:.0%}" for i in index
+    ]
+    return plots.show_images(split.images[index] / 255.0, titles)

@@ -1,0 +1,336 @@
+"""Step, epoch, fit, resume: one loop for every recipe, on a laptop and in a container.
+
+Command line: `python -m mnist_utils.train --help`.
+"""
+
+import argparse
+import json
+import math
+import os
+import platform
+import resource
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from tqdm import tqdm
+
+from mnist_utils import augment, checkpoint, config, data, errors, evaluate, models
+from mnist_utils.config import TrainConfig
+from mnist_utils.errors import InputError
+
+# --- the loop -----------------------------------------------------------------------------------
+
+
+@dataclass
+class Training:
+    """A run in progress: what learns, and the history of the epochs it has finished."""
+
+    config: TrainConfig
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    average: AveragedModel | None
+    history: list[dict] = field(default_factory=list)
+
+    @classmethod
+    def start(cls, config: TrainConfig, device: str = "cpu") -> "Training":
+        """Seeded weights, Adam, and the moving average if the configuration asks for one."""
+        torch.manual_seed(config.seed)
+        model = models.build(config.model).to(device, memory_format=torch.channels_last)
+        optimizer = torch.optim.AdamW(
+            model.parameters(), lr=config.lr, weight_decay=config.weight_decay
+        )
+        average = None
+        if config.ema:
+            average = AveragedModel(
+                model, multi_avg_fn=get_ema_multi_avg_fn(config.ema), use_buffers=True
+            )
+        return cls(config, model, optimizer, average)
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """The network that is tested and kept."""
+        return self.average.module if self.average is not None else self.model
+
+
+def loss_function(log_probabilities: Tensor, labels: Tensor, label_smoothing: float) -> Tensor:
+    """Negative log likelihood, mean over the batch, of smoothed targets (Szegedy et al. 2016)."""
+    loss = F.nll_loss(log_probabilities, labels)
+    if label_smoothing:
+        loss = (1 - label_smoothing) * loss - label_smoothing * log_probabilities.mean()
+    return loss
+
+
+def learning_rate(step: int, total: int, config: TrainConfig) -> float:
+    """The rate of a step, counted from 0, of `total` steps."""
+    if config.schedule == "constant":
+        return config.lr
+    warmup = config.warmup * total
+    if step < warmup:
+        return config.lr * (step + 1) / (warmup + 1)
+    return config.lr * (1 + math.cos(math.pi * (step - warmup) / (total - warmup))) / 2
+
+
+def train_epoch(
+    run: Training, split: data.Split, epoch: int, progress: Callable[[int, Tensor, Tensor], None]
+) -> dict:
+    """One pass over `split`; mean loss and accuracy as seen while training, augmentation and all.
+
+    `progress` is called after each step with digits seen, the sum of their losses, hits so far.
+    """
+    settings, model = run.config, run.model.train()
+    device = next(model.parameters()).device
+    steps = math.ceil(len(split) / settings.batch_size)
+    torch.manual_seed(augment.epoch_seed(settings.seed, epoch))  # dropout's; see training_batches
+    seen, loss_sum, right = 0, torch.zeros((), device=device), torch.zeros((), device=device)
+    batches = augment.training_batches(split, settings, epoch, device)
+    for step, (images, labels) in enumerate(batches, start=(epoch - 1) * steps):
+        for group in run.optimizer.param_groups:
+            group["lr"] = learning_rate(step, settings.epochs * steps, settings)
+        log_probabilities = model(images.contiguous(memory_format=torch.channels_last))
+        loss = loss_function(log_probabilities, labels, settings.label_smoothing)
+        run.optimizer.zero_grad()
+        loss.backward()
+        run.optimizer.step()
+        if run.average is not None:
+            run.average.update_parameters(model)
+        seen += len(labels)
+        loss_sum += loss.detach() * len(labels)
+        right += (log_probabilities.argmax(dim=1) == labels).sum()
+        progress(seen, loss_sum, right)
+    return {"train_loss": loss_sum.item() / seen, "train_accuracy": right.item() / seen}
+
+
+def fit(
+    run: Training, split: data.Split, held_out: data.Split, after_epoch: Callable[[dict], None]
+) -> None:
+    """Train from the epoch after `run.history` to the last; `after_epoch` sees each new row."""
+    settings = run.config
+    total, done = settings.epochs * len(split), len(run.history) * len(split)
+    bar = tqdm(total=total, initial=done, unit=" digits", disable=not sys.stderr.isatty())
+
+    def progress(seen: int, loss_sum: Tensor, right: Tensor) -> None:
+        bar.update(len(run.history) * len(split) + seen - bar.n)
+        if not bar.disable and seen // settings.batch_size % 50 == 1:
+            bar.set_postfix_str(f"loss {loss_sum / seen:.4f}, accuracy {right / seen:.2%}")
+
+    with bar:
+        for epoch in range(len(run.history) + 1, settings.epochs + 1):
+            bar.set_description(f"epoch {epoch}/{settings.epochs}")
+            before = _clock()
+            row = {"epoch": epoch} | train_epoch(run, split, epoch, progress)
+            if not math.isfinite(row["train_loss"]):
+                raise InputError(
+                    f"the loss is {row['train_loss']} in epoch {epoch}: --lr {settings.lr} is too "
+                    "high; choose a smaller one"
+                )
+            last = epoch == settings.epochs
+            if last or (settings.evaluate_every and epoch % settings.evaluate_every == 0):
+                result = evaluate.evaluate(run.evaluated, held_out)
+                row |= {"test_loss": result.loss, "test_accuracy": result.accuracy}
+            wall, cpu = _clock()
+            row |= {"seconds": wall - before[0], "cpu_seconds": cpu - before[1]}
+            run.history.append(row)
+            after_epoch(row)
+
+
+def _clock() -> tuple[float, float]:
+    """(wall, CPU) seconds; the CPU's include the loader processes that have ended."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return time.perf_counter(), sum(usage.ru_utime + usage.ru_stime for usage in used)
+
+
+# --- a run and what it leaves -------------------------------------------------------------------
+
+
+def train(
+    settings: TrainConfig, data_dir: str | Path | None, out: Path, resume: bool = False
+) -> Training:
+    """Train to the end, saving a checkpoint every epoch, then the weights and the history.
+
+    Parameters
+    ----------
+    settings : TrainConfig
+    data_dir : path or None
+        Folder of the MNIST files; None is the bundle.
+    out : Path
+        Receives `checkpoint.safetensors`, `model.safetensors` and `history.json`.
+    resume : bool
+        Go on from the checkpoint in `out`, if there is one.
+
+    Raises
+    ------
+    InputError
+        Unusable data, checkpoint or folder, or a loss that is no longer finite.
+    KeyboardInterrupt
+        Ctrl-C or SIGTERM, with a message that says what is saved.
+    """
+    torch.set_num_threads(settings.threads)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    split, held_out = _splits(settings, data_dir)
+    run = Training.start(settings, device)
+    path = out / "checkpoint.safetensors"
+    if resume and path.exists():
+        _restore(run, path)
+    elif resume:
+        print(f"nothing to resume in {out}: starting at epoch 1", flush=True)
+
+    def after_epoch(row: dict) -> None:
+        tqdm.write(_line(row, "validation" if settings.validation else "test"))
+        sys.stdout.flush()
+        about = {"config": settings.to_dict(), "history": run.history}
+        checkpoint.save_training(path, run.model, run.optimizer, run.average, about)
+
+    try:
+        fit(run, split, held_out, after_epoch)
+    except KeyboardInterrupt as stop:
+        done = len(run.history)
+        stop.args = (
+            f"epochs 1 to {done} of {settings.epochs} are saved in {path}; the same command with "
+            "--resume goes on"
+            if done
+            else "before the first epoch ended; nothing was written",
+        )
+        raise
+    about = {"model": settings.model, "config": settings.to_dict()}
+    evaluate.save_weights(out / "model.safetensors", run.evaluated, about)
+    story = describe_run(run, device, held_out)
+    checkpoint.write_atomically(out / "history.json", json.dumps(story, indent=1) + "\n")
+    return run
+
+
+def describe_run(run: Training, device: str, held_out: data.Split) -> dict:
+    """The content of `history.json`: what ran, on what, and every epoch's figures."""
+    last = run.history[-1]
+    return {
+        "config": run.config.to_dict(),
+        "parameters": sum(p.numel() for p in run.model.parameters()),
+        "evaluated_on": "validation" if run.config.validation else "test",
+        "errors": round((1 - last["test_accuracy"]) * len(held_out)),
+        "test_accuracy": last["test_accuracy"],
+        "test_loss": last["test_loss"],
+        "train_accuracy": last["train_accuracy"],
+        "train_loss": last["train_loss"],
+        "wall_seconds": sum(row["seconds"] for row in run.history),
+        "cpu_seconds": sum(row["cpu_seconds"] for row in run.history),
+        "machine": {
+            "processor": _processor(),
+            "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
+            "cores": os.cpu_count(),
+            "instruction_set": torch.backends.cpu.get_cpu_capability(),
+        },
+        "versions": {"python": platform.python_version(), "torch": torch.__version__},
+        "epochs": run.history,
+    }
+
+
+def _splits(settings: TrainConfig, data_dir) -> tuple[data.Split, data.Split]:
+    split = data.load(data_dir, train=True)
+    if settings.validation:
+        split, held_out = data.hold_out(split, settings.validation)
+    else:
+        held_out = data.load(data_dir, train=False)
+    return (split.take(slice(settings.subset)) if settings.subset else split), held_out
+
+
+# What may differ between a checkpoint's run and the run that resumes it.
+_FREE = {"threads", "workers"}
+
+
+def _restore(run: Training, path: Path) -> None:
+    about = checkpoint.load_training(path, run.model, run.optimizer, run.average)
+    before, now = about["config"], run.config.to_dict()
+    if changed := [name for name in now if name not in _FREE and before.get(name) != now[name]]:
+        differences = ", ".join(f"{name} {before.get(name)} → {now[name]}" for name in changed)
+        raise InputError(
+            f"{path} was trained otherwise ({differences}); give the same options, or another --out"
+        )
+    run.history[:] = about["history"]
+    print(f"resuming after epoch {len(run.history)} of {run.config.epochs}", flush=True)
+
+
+def _line(row: dict, evaluated_on: str) -> str:
+    """One epoch as `name=value` words, which log parsers read."""
+    words = [f"epoch={row['epoch']}"]
+    for name in ("train_loss", "train_accuracy", "test_loss", "test_accuracy"):
+        if name in row:
+            words.append(f"{name.replace('test', evaluated_on)}={row[name]:.4f}")
+    return " ".join(words) + f" seconds={row['seconds']:.1f}"
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(": ")[1] for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+# --- command line -------------------------------------------------------------------------------
+
+
+class Parser(argparse.ArgumentParser):
+    """An argparse parser that reports bad options as every other bad input: in one line."""
+
+    def error(self, message: str):
+        raise InputError(f"{message}; --help lists the options")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Every field of TrainConfig as an option, its default and its range in the help."""
+    result = Parser(
+        prog="python -m mnist_utils.train",
+        description="Train a network on MNIST; leave weights, history and pictures.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    for item in fields(TrainConfig):
+        result.add_argument(
+            config.option_name(item),
+            type=_reader(item),
+            default=item.default,
+            metavar="|".join(item.metadata["choices"] or ()) or item.name.split("_")[-1].upper(),
+            help=item.metadata["help"],
+        )
+    result.add_argument(
+        "--data", metavar="DIR", help="folder of the MNIST files, if not the bundle"
+    )
+    result.add_argument("--out", metavar="DIR", default="runs/latest", help="what the run leaves")
+    result.add_argument(
+        "--resume", action="store_true", help="go on from the checkpoint in --out, if there is one"
+    )
+    return result
+
+
+def _reader(item):
+    """Text to a field's type, or the one line that says why not."""
+
+    def read(text: str):
+        try:
+            value = type(item.default)(text)
+        except ValueError:
+            value = text
+        config.check(item, value)
+        return value
+
+    return read
+
+
+def main() -> None:
+    arguments = vars(parser().parse_args())
+    names = {item.name for item in fields(TrainConfig)}
+    settings = TrainConfig(**{name: arguments[name] for name in names})
+    out = Path(arguments["out"])
+    run = train(settings, arguments["data"], out, arguments["resume"])
+    from mnist_utils import report  # matplotlib costs a second that bad input need not wait for
+
+    print(report.leave_report(run, arguments["data"], out))
+
+
+if __name__ == "__main__":
+    errors.run(main)
