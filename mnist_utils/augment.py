@@ -7,6 +7,7 @@ CoarseDropout. Both work on floats in 0..1, where `fill=1` is white. On uint8 th
 
 import math
 import os
+import signal
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -101,6 +102,8 @@ def seed_worker(worker_id: int) -> None:
     Every worker receives a copy of the transform, random state included, and `torch.manual_seed`
     does not reach it: without this, all workers and all epochs repeat the same augmentations.
     """
+    for number in (signal.SIGINT, signal.SIGTERM):  # reach the whole group: the parent decides
+        signal.signal(number, signal.SIG_IGN)
     dataset = torch.utils.data.get_worker_info().dataset
     dataset.transform.set_random_seed(torch.initial_seed() % 2**32)
 

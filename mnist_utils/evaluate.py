@@ -3,7 +3,6 @@
 Command line: `python -m mnist_utils.evaluate results/reference/model.safetensors`.
 """
 
-import argparse
 import json
 from dataclasses import dataclass
 from functools import cached_property
@@ -139,12 +138,18 @@ def load_weights(path: str | Path) -> tuple[nn.Module, dict]:
     if "model" not in about:
         raise InputError(f"{path} holds no weights of a network; pass a model.safetensors")
     model = models.build(about["model"])
-    model.load_state_dict(weights)
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[1].strip()
+        raise InputError(f"{path} does not fit {about['model']}: {reason}") from None
     return model.eval(), about
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m mnist_utils.evaluate", description=__doc__)
+    parser = errors.Parser(
+        prog="python -m mnist_utils.evaluate", description="Classify the test digits; report."
+    )
     parser.add_argument(
         "weights", nargs="?", default=REFERENCE, help="a model.safetensors (default: %(default)s)"
     )

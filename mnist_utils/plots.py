@@ -53,11 +53,12 @@ def show_image(image, *, ax=None, title: str = "", vmin=0.0, vmax=1.0):
     return ax
 
 
-def show_images(images, titles=None, *, columns: int = 10, vmin=0.0, vmax=1.0):
-    """Draw digits `(N, 28, 28)` as a sheet with a title each; return the figure."""
+def show_images(images, titles=None, *, heading="", columns: int = 10, vmin=0.0, vmax=1.0):
+    """Draw digits `(N, 28, 28)` as a sheet, a title each, a heading over all; the figure."""
     rows = max(1, -(-len(images) // columns))
     height = 1.0 if titles is None else 1.25
     figure, axes = plt.subplots(rows, columns, figsize=(columns, rows * height), squeeze=False)
+    figure.suptitle(heading, fontsize=11)
     for ax in axes.flat:
         ax.axis("off")
     for position, (ax, image) in enumerate(zip(axes.flat, images, strict=False)):
@@ -89,7 +90,8 @@ def plot_confusion(matrix, *, ax=None):
     ax.imshow(mistakes, cmap="Oranges", vmin=0, vmax=max(1, mistakes.max()))
     for (row, column), count in np.ndenumerate(matrix):
         if count:
-            colour = GREY if row == column else "black"
+            dark = mistakes[row, column] > 0.7 * mistakes.max()
+            colour = GREY if row == column else "white" if dark else "black"
             ax.text(column, row, f"{count}", ha="center", va="center", fontsize=8, color=colour)
     ax.grid(False)
     ax.set(

@@ -83,4 +83,5 @@ def draw_misclassified(result: Evaluation, split: data.Split, most: int = 100):
     titles = [
         f"{result.labels[i]} → {result.predictions[i]}  {result.confidence[i]:.0%}" for i in index
     ]
-    return plots.show_images(split.images[index] / 255.0, titles)
+    heading = "true → predicted, and the probability given to it"
+    return plots.show_images(split.images[index] / 255.0, titles, heading=heading)

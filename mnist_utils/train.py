@@ -116,11 +116,12 @@ def fit(
     bar = tqdm(total=total, initial=done, unit=" digits", disable=not sys.stderr.isatty())
 
     def progress(seen: int, loss_sum: Tensor, right: Tensor) -> None:
+        stop.check()
         bar.update(len(run.history) * len(split) + seen - bar.n)
         if not bar.disable and seen // settings.batch_size % 50 == 1:
             bar.set_postfix_str(f"loss {loss_sum / seen:.4f}, accuracy {right / seen:.2%}")
 
-    with bar:
+    with bar, errors.Stop() as stop:
         for epoch in range(len(run.history) + 1, settings.epochs + 1):
             bar.set_description(f"epoch {epoch}/{settings.epochs}")
             before = _clock()
@@ -275,16 +276,9 @@ def _processor() -> str:
 # --- command line -------------------------------------------------------------------------------
 
 
-class Parser(argparse.ArgumentParser):
-    """An argparse parser that reports bad options as every other bad input: in one line."""
-
-    def error(self, message: str):
-        raise InputError(f"{message}; --help lists the options")
-
-
 def parser() -> argparse.ArgumentParser:
     """Every field of TrainConfig as an option, its default and its range in the help."""
-    result = Parser(
+    result = errors.Parser(
         prog="python -m mnist_utils.train",
         description="Train a network on MNIST; leave weights, history and pictures.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,

@@ -1,0 +1,221 @@
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from mnist_utils import augment, data
+from mnist_utils.config import TrainConfig
+
+REFERENCE = TrainConfig()
+N = 4_000  # digits a distribution is judged on
+
+
+def epoch(split, config, number=1):
+    images, labels = zip(*augment.training_batches(split, config, number), strict=True)
+    return torch.cat(images), torch.cat(labels)
+
+
+def raw(images):
+    """Standardised images back to floats in 0..1, `(N, 28, 28)`."""
+    return (images * data.STD + data.MEAN).squeeze(1)
+
+
+@pytest.fixture(scope="module")
+def few(train_split):
+    return train_split.take(slice(0, 240))
+
+
+# --- both paths ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["albumentations", "batch", "none"])
+def test_every_digit_comes_once_with_its_label_and_the_last_batch_is_kept(few, path):
+    config = replace(
+        REFERENCE, augmentation=path, batch_size=32, affine_p=0.0, holes_p=0.0, workers=0
+    )
+    sizes = [len(labels) for _, labels in augment.training_batches(few, config, 1)]
+    images, labels = epoch(few, config)
+    assert sizes == [32] * 7 + [16]
+    assert images.shape == (240, 1, 28, 28)
+    got = sorted(
+        (round(raw(i).sum().item(), 2), int(y)) for i, y in zip(images, labels, strict=True)
+    )
+    want = sorted(
+        (round(i.sum().item() / 255, 2), int(y))
+        for i, y in zip(few.images, few.labels, strict=True)
+    )
+    assert np.allclose(got, want, atol=0.02)
+    assert labels.tolist() != few.labels.tolist()  # shuffled
+
+
+@pytest.mark.parametrize(
+    ("path", "workers"), [("albumentations", 0), ("albumentations", 2), ("batch", 0)]
+)
+def test_one_seed_gives_one_epoch_and_epochs_differ(few, path, workers):
+    config = replace(REFERENCE, augmentation=path, workers=workers)
+    first, labels = epoch(few, config, 1)
+    again, labels_again = epoch(few, config, 1)
+    assert torch.equal(first, again)
+    assert torch.equal(labels, labels_again)
+    assert not torch.equal(labels, epoch(few, config, 2)[1])
+    assert not torch.equal(labels, epoch(few, replace(config, seed=1), 1)[1])
+
+
+def test_clean_epochs_are_the_last_ones(few):
+    config = replace(REFERENCE, augmentation="batch", affine_p=1.0, clean_epochs=1, epochs=3)
+    plain = {round(image.sum().item() / 255, 2) for image in few.images}
+
+    def untouched(number):
+        return sum(round(i.sum().item(), 2) in plain for i in raw(epoch(few, config, number)[0]))
+
+    assert untouched(2) < 24
+    assert untouched(3) > 200
+
+
+# --- the worker trap ----------------------------------------------------------------------------
+
+
+def same_digit_many_times(split, n):
+    return split.take(torch.zeros(n, dtype=torch.long))
+
+
+def distinct(images):
+    return len({image.numpy().tobytes() for image in images})
+
+
+def test_workers_and_epochs_augment_differently_and_without_the_fix_they_do_not(few, monkeypatch):
+    copies = same_digit_many_times(few, 48)
+    config = replace(REFERENCE, workers=2, batch_size=8, affine_p=1.0, holes_p=1.0)
+    one, two = epoch(copies, config, 1)[0], epoch(copies, config, 2)[0]
+    assert distinct(torch.cat([one, two])) == 96
+    monkeypatch.setattr(augment, "seed_worker", lambda _: None)
+    assert distinct(epoch(copies, config, 1)[0]) == 24  # each worker repeats the other's
+
+
+# --- what fill means ----------------------------------------------------------------------------
+
+
+def corner_after_rotation(image):
+    config = replace(REFERENCE, affine_p=1.0, holes_p=0.0, rotation=45.0)
+    rotated = augment.sample_transform(config, seed=0)(image=image)["image"]
+    return rotated[0, 0]
+
+
+def test_fill_1_is_white_on_floats_and_black_on_uint8():
+    black = np.zeros((28, 28), np.float32)
+    assert corner_after_rotation(black) == 1.0
+    assert corner_after_rotation(black.astype(np.uint8)) == 1  # of 255
+
+
+# --- both paths draw from one distribution ------------------------------------------------------
+
+
+def turned_by(path, config, n=N):
+    """Angles in degrees, measured on a rotated ramp: the direction in which brightness grows."""
+    ramp = np.tile(np.linspace(0.2, 0.8, 28, dtype=np.float32), (28, 1))
+    images = transformed(path, np.tile(ramp, (n, 1, 1)), replace(config, affine_p=1.0, holes_p=0.0))
+    middle = images[:, 10:18, 10:18]
+    across = (middle[:, :, -1] - middle[:, :, 0]).mean(axis=1)
+    down = (middle[:, -1, :] - middle[:, 0, :]).mean(axis=1)
+    return np.degrees(np.arctan2(down, across))
+
+
+def transformed(path, images, config):
+    """Floats `(n, 28, 28)` in 0..1 through one of the two paths."""
+    if path == "batch":
+        generator = torch.Generator().manual_seed(1)
+        batch = torch.from_numpy(images).unsqueeze(1).clone()
+        return augment.augment_batch(batch, config, generator).squeeze(1).numpy()
+    transform = augment.sample_transform(config, seed=1)
+    return np.stack([transform(image=image)["image"] for image in images])
+
+
+def hole_figures(path, config, n=N):
+    """Of holes cut in white digits: share with any, areas, bounding rows and columns."""
+    white = np.ones((n, 28, 28), np.float32)
+    holes = transformed(path, white, replace(config, affine_p=0.0)) == 0
+    area = holes.sum(axis=(1, 2))
+    place = holes.mean(axis=0)
+    single = np.isin(area, [16, 20, 25])
+    return {
+        "any": (area > 0).mean(),
+        "area": area[area > 0],
+        "place": place,
+        "single": single.mean(),
+    }
+
+
+def close(a, b, spread, n=N):
+    """Whether two means of `n` values differ by no more than four standard errors."""
+    return abs(a - b) < 4 * spread * math.sqrt(2 / n)
+
+
+def same_angles(one, two):
+    a, b = turned_by("albumentations", one), turned_by("batch", two)
+    return (
+        close(a.mean(), b.mean(), a.std())
+        and close(np.abs(a).mean(), np.abs(b).mean(), np.abs(a).std())
+        and abs(np.abs(a).max() - np.abs(b).max()) < 0.15
+    )
+
+
+def same_holes(one, two):
+    a, b = hole_figures("albumentations", one), hole_figures("batch", two)
+    return (
+        close(a["any"], b["any"], 0.5)
+        and close(a["area"].mean(), b["area"].mean(), a["area"].std(), n=N / 2)
+        and (a["area"].min(), a["area"].max()) == (b["area"].min(), b["area"].max())
+        and close(a["single"], b["single"], 0.4)
+        and np.abs(a["place"] - b["place"]).max() < 4.5 * math.sqrt(2 * 0.05 / N)
+    )
+
+
+def same_pixels(one, two, split):
+    images = split.images[:N].float().numpy() / 255
+    a, b = transformed("albumentations", images, one), transformed("batch", images, two)
+    border = np.ones((28, 28), bool)
+    border[2:-2, 2:-2] = False
+    return all(
+        close(f(a).mean(), f(b).mean(), f(a).std())
+        for f in (
+            lambda x: x.mean(axis=(1, 2)),
+            lambda x: x[:, border].mean(axis=1),
+            lambda x: x[:, 8:20, 8:20].mean(axis=(1, 2)),
+        )
+    )
+
+
+def test_angles_agree_and_8_degrees_instead_of_7_is_seen():
+    assert same_angles(REFERENCE, REFERENCE)
+    assert not same_angles(REFERENCE, replace(REFERENCE, rotation=8.0))
+
+
+def test_holes_agree_in_number_size_and_place_and_5_to_6_pixels_are_seen():
+    assert same_holes(REFERENCE, REFERENCE)
+    assert not same_holes(REFERENCE, replace(REFERENCE, hole_min=5, hole_max=6))
+    assert not same_holes(REFERENCE, replace(REFERENCE, holes=2))
+
+
+def test_pixels_agree_and_fill_0_instead_of_1_is_seen(train_split):
+    assert same_pixels(REFERENCE, REFERENCE, train_split)
+    assert not same_pixels(REFERENCE, replace(REFERENCE, fill=0.0), train_split)
+
+
+def test_warp_by_the_identity_changes_nothing_and_by_90_degrees_is_a_quarter_turn(few):
+    images = (few.images[:5].float() / 255).unsqueeze(1)
+    identity = torch.tensor([[[1.0, 0, 0], [0, 1, 0]]]).expand(5, 2, 3)
+    quarter = torch.tensor([[[0.0, -1, 0], [1, 0, 0]]]).expand(5, 2, 3)
+    assert torch.allclose(augment.warp(images, identity, 0.0), images, atol=1e-5)
+    turned = augment.warp(images, quarter, 1.0)
+    assert torch.allclose(turned, torch.rot90(images, 1, (2, 3)), atol=1e-4)
+
+
+def test_warp_equals_torch_s_own_affine_grid(few):
+    images = (few.images[:8].float() / 255).unsqueeze(1)
+    config = replace(REFERENCE, augmentation="batch", shift=2.0, scale=0.2, shear=0.2)
+    matrices = augment.affine_matrices(8, config, torch.Generator().manual_seed(0))
+    grid = torch.nn.functional.affine_grid(matrices, images.shape, align_corners=False)
+    theirs = torch.nn.functional.grid_sample(images, grid, align_corners=False)
+    assert torch.allclose(augment.warp(images, matrices, 0.0), theirs, atol=1e-5)

@@ -1,0 +1,94 @@
+import gzip
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from mnist_utils import data
+from mnist_utils.errors import InputError
+
+FILES = [f"{name}.gz" for name in data.MD5]
+
+
+@pytest.fixture
+def bundle(tmp_path):
+    """A copy of the bundle without its cache, to be damaged."""
+    for name in FILES:
+        shutil.copy(data.BUNDLE / name, tmp_path)
+    return tmp_path
+
+
+def test_images_and_labels_equal_a_plain_read_of_the_idx_bytes(train_split, test_split):
+    for prefix, split in (("train", train_split), ("t10k", test_split)):
+        images = gzip.decompress((data.BUNDLE / f"{prefix}-images-idx3-ubyte.gz").read_bytes())
+        labels = gzip.decompress((data.BUNDLE / f"{prefix}-labels-idx1-ubyte.gz").read_bytes())
+        pixels = np.frombuffer(images, np.uint8, offset=16).reshape(-1, 28, 28)
+        assert np.array_equal(split.images.numpy(), pixels)
+        assert np.array_equal(split.labels.numpy(), np.frombuffer(labels, np.uint8, offset=8))
+    assert (len(train_split), len(test_split)) == (60_000, 10_000)
+
+
+def test_mean_and_deviation_are_those_of_the_training_images(train_split):
+    pixels = train_split.images.double() / 255
+    assert round(pixels.mean().item(), 4) == data.MEAN
+    assert round(pixels.std().item(), 4) == data.STD
+
+
+def test_standardize_gives_mean_0_and_deviation_1(train_split):
+    images = data.standardize(train_split.images)
+    assert images.shape == (60_000, 1, 28, 28)
+    assert abs(images.mean().item()) < 1e-3
+    assert abs(images.std().item() - 1) < 1e-3
+
+
+def test_hold_out_cuts_off_the_end_and_loses_nothing(train_split):
+    training, validation = data.hold_out(train_split, 5_000)
+    assert (len(training), len(validation)) == (55_000, 5_000)
+    assert torch.equal(torch.cat([training.labels, validation.labels]), train_split.labels)
+    with pytest.raises(InputError, match="validation=60000"):
+        data.hold_out(train_split, 60_000)
+
+
+def test_a_missing_folder_and_a_missing_file_are_named(bundle):
+    with pytest.raises(InputError, match=r"'/nowhere' does not exist; restore"):
+        data.load("/nowhere", train=True)
+    (bundle / FILES[1]).unlink()
+    with pytest.raises(InputError, match="train-labels-idx1-ubyte.gz is missing: expected MD5"):
+        data.load(bundle, train=True)
+
+
+def test_a_file_cut_to_half_is_named_with_both_checksums(bundle):
+    path = bundle / FILES[2]
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(InputError) as error:
+        data.load(bundle, train=True)
+    assert str(path) in str(error.value)
+    assert data.MD5["t10k-images-idx3-ubyte"] in str(error.value)
+    assert "found MD5" in str(error.value)
+
+
+def test_one_altered_label_is_found(bundle):
+    path = bundle / FILES[3]
+    labels = bytearray(gzip.decompress(path.read_bytes()))
+    labels[-1] ^= 1
+    path.write_bytes(gzip.compress(bytes(labels)))
+    with pytest.raises(InputError, match=r"expected MD5 27ae3e4e\w+ of t10k-labels.*found \w{32}"):
+        data.load(bundle, train=True)
+
+
+def test_a_half_unpacked_cache_heals_itself(bundle):
+    before = data.load(bundle, train=True)
+    unpacked = bundle / "cache" / "MNIST" / "raw" / "train-images-idx3-ubyte"
+    unpacked.write_bytes(unpacked.read_bytes()[:1_000])
+    assert torch.equal(data.load(bundle, train=True).images, before.images)
+
+
+@pytest.mark.parametrize("folder", ["", "MNIST/raw"])
+def test_unpacked_files_serve_as_well(bundle, folder):
+    target = bundle / "plain" / folder
+    target.mkdir(parents=True)
+    for name in FILES:
+        content = gzip.decompress((bundle / name).read_bytes())
+        (target / name.removesuffix(".gz")).write_bytes(content)
+    assert len(data.load(bundle / "plain", train=False)) == 10_000
