@@ -1,6 +1,7 @@
 # `make` lists the targets. Each sets up .venv from requirements.lock first, if that is not done.
 
 PYTHON ?= python3
+RECIPE ?= course
 EPOCHS ?=
 VENV := .venv
 READY := $(VENV)/.ready
@@ -8,15 +9,15 @@ RUN := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup train test lab lint lock
+.PHONY: help setup train test lab lint reproduce report bench lock
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## make .venv (about 3 minutes, 6 GB)
 
-train: $(READY) ## train on the bundled MNIST, evaluate, draw; EPOCHS=1 is the quick look
-	$(RUN) -m mnist_utils.train --out runs/reference $(if $(EPOCHS),--epochs $(EPOCHS))
+train: $(READY) ## train, evaluate, draw; EPOCHS=1 is the quick look, RECIPE=reference the source's
+	$(RUN) -m mnist_utils.train --recipe $(RECIPE) $(if $(EPOCHS),--epochs $(EPOCHS) --out runs/quick)
 
 test: $(READY) ## prove it
 	$(RUN) -m pytest
@@ -27,6 +28,15 @@ lab: $(READY) ## open the notebooks in JupyterLab
 lint: $(READY) ## check style
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
+
+reproduce: $(READY) ## measure every recipe and seed again that results/ lacks (hours; resumable)
+	$(RUN) -m mnist_utils.reproduce
+
+report: $(READY) ## render README's figures and the claims ledger from results/
+	$(RUN) -m mnist_utils.ledger
+
+bench: $(READY) ## time augmentation, training and inference side by side (leave the machine alone)
+	$(RUN) -m mnist_utils.bench
 
 lock: $(READY) ## resolve requirements.txt into requirements.lock again
 	$(RUN) -m pip install --quiet uv

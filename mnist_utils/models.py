@@ -4,8 +4,7 @@ Shapes trail the lines as `(channels, height, width)` of one sample; every netwo
 standardised digits `(N, 1, 28, 28)` and returns log-probabilities `(N, 10)`.
 """
 
-import inspect
-import sys
+from itertools import pairwise
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -55,16 +54,116 @@ class Model3(nn.Module):
         return F.log_softmax(logits, dim=1)
 
 
-def names() -> list[str]:
-    """Names of the networks that `build` knows."""
-    classes = inspect.getmembers(sys.modules[__name__], inspect.isclass)
-    return [
-        name for name, cls in classes if issubclass(cls, nn.Module) and cls.__module__ == __name__
-    ]
+class SeparableNet(nn.Module):
+    """A 5×5 stem, then depthwise-separable blocks (Howard et al. 2017), GAP and a 1×1 head.
+
+    Where Model3 spends 910 parameters on a 3×3 convolution, a separable block of 10 channels needs
+    210: 3×3 on each channel alone, then 1×1 across them. Nothing is padded. Max pooling halves the
+    map after the first block, before BatchNorm and ReLU, which then work on a quarter of it.
+    """
+
+    def __init__(self, stem: int, widths: tuple[int, ...]):
+        super().__init__()
+        self.stem = nn.Sequential(
+            nn.Conv2d(1, stem, kernel_size=5, bias=False),  # (stem, 24, 24)  5
+            nn.BatchNorm2d(stem),
+            nn.ReLU(),
+        )
+        blocks = [separable(stem, widths[0], pool=True)]  # (widths[0], 11, 11)  8
+        blocks += [separable(i, o) for i, o in pairwise(widths)]  # 9, 7, 5: 12, 16, 20
+        self.blocks = nn.Sequential(*blocks)
+        self.gap = nn.AdaptiveAvgPool2d(1)
+        self.head = nn.Conv2d(widths[-1], 10, kernel_size=1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Log-probabilities `(N, 10)` of images `(N, 1, 28, 28)`."""
+        x = self.blocks(self.stem(images))
+        logits = self.head(self.gap(x)).flatten(1)
+        return F.log_softmax(logits, dim=1)
+
+
+def separable(in_channels: int, out_channels: int, *, pool: bool = False) -> nn.Sequential:
+    """3×3 on each channel alone, 1×1 across channels, then (pool,) BatchNorm and ReLU."""
+    return nn.Sequential(
+        nn.Conv2d(in_channels, in_channels, kernel_size=3, groups=in_channels, bias=False),
+        nn.Conv2d(in_channels, out_channels, kernel_size=1, bias=False),
+        nn.MaxPool2d(2) if pool else nn.Identity(),
+        nn.BatchNorm2d(out_channels),
+        nn.ReLU(),
+    )
+
+
+class CourseNet(SeparableNet):
+    """5,610 parameters: fewer than Model3, and a third of its errors less."""
+
+    def __init__(self):
+        super().__init__(16, (32, 32, 32, 32))
+
+
+class SmallNet(SeparableNet):
+    """The fewest parameters that hold 99.4 %."""
+
+    def __init__(self):
+        super().__init__(12, (16, 16, 16, 16, 16))
+
+
+class FastNet(nn.Module):
+    """17,274 parameters, and few multiply-adds: the stem's stride halves the map at once."""
+
+    def __init__(self):
+        super().__init__()
+        self.features = nn.Sequential(
+            nn.Conv2d(1, 16, kernel_size=5, stride=2, bias=False),  # (16, 12, 12)   5
+            nn.BatchNorm2d(16),
+            nn.ReLU(),
+            nn.Conv2d(16, 32, kernel_size=3, bias=False),  # (32, 10, 10)   9
+            nn.MaxPool2d(2),  # (32, 5, 5)    11
+            nn.BatchNorm2d(32),
+            nn.ReLU(),
+            nn.Conv2d(32, 32, kernel_size=3, bias=False),  # (32, 3, 3)    19
+            nn.BatchNorm2d(32),
+            nn.ReLU(),
+        )
+        self.head = nn.Conv2d(32, 10, kernel_size=3)  # (10, 1, 1)    27
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Log-probabilities `(N, 10)` of images `(N, 1, 28, 28)`."""
+        return F.log_softmax(self.head(self.features(images)).flatten(1), dim=1)
+
+
+class ExampleNet(nn.Module):
+    """The network of PyTorch's own MNIST example, to be timed against: 1,199,882 parameters."""
+
+    def __init__(self):
+        super().__init__()
+        self.features = nn.Sequential(
+            nn.Conv2d(1, 32, kernel_size=3),  # (32, 26, 26)
+            nn.ReLU(),
+            nn.Conv2d(32, 64, kernel_size=3),  # (64, 24, 24)
+            nn.ReLU(),
+            nn.MaxPool2d(2),  # (64, 12, 12)
+            nn.Dropout(0.25),
+        )
+        self.classifier = nn.Sequential(
+            nn.Flatten(),  # (9216,)
+            nn.Linear(9216, 128),
+            nn.ReLU(),
+            nn.Dropout(0.5),
+            nn.Linear(128, 10),
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Log-probabilities `(N, 10)` of images `(N, 1, 28, 28)`."""
+        return F.log_softmax(self.classifier(self.features(images)), dim=1)
+
+
+NETWORKS = {
+    network.__name__: network for network in (Model3, CourseNet, SmallNet, FastNet, ExampleNet)
+}
 
 
 def build(name: str) -> nn.Module:
     """Return a freshly initialised network. Raises InputError for an unknown name."""
-    if name not in names():
-        raise InputError(f"model={name!r} is unknown; choose from {', '.join(names())}")
-    return getattr(sys.modules[__name__], name)()
+    if name not in NETWORKS:
+        raise InputError(f"model={name!r} is unknown; choose from {', '.join(NETWORKS)}")
+    return NETWORKS[name]()

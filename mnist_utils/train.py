@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from mnist_utils import augment, checkpoint, config, data, errors, evaluate, models
+from mnist_utils import augment, checkpoint, config, data, errors, evaluate, models, recipes
 from mnist_utils.config import TrainConfig
 from mnist_utils.errors import InputError
 
@@ -220,12 +220,7 @@ def describe_run(run: Training, device: str, held_out: data.Split) -> dict:
         "train_loss": last["train_loss"],
         "wall_seconds": sum(row["seconds"] for row in run.history),
         "cpu_seconds": sum(row["cpu_seconds"] for row in run.history),
-        "machine": {
-            "processor": _processor(),
-            "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
-            "cores": os.cpu_count(),
-            "instruction_set": torch.backends.cpu.get_cpu_capability(),
-        },
+        "machine": machine(device),
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
         "epochs": run.history,
     }
@@ -265,6 +260,16 @@ def _line(row: dict, evaluated_on: str) -> str:
     return " ".join(words) + f" seconds={row['seconds']:.1f}"
 
 
+def machine(device: str) -> dict:
+    """What decides speed and rounding: processor, device, cores, instruction set."""
+    return {
+        "processor": _processor(),
+        "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
+        "cores": os.cpu_count(),
+        "instruction_set": torch.backends.cpu.get_cpu_capability(),
+    }
+
+
 def _processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -276,25 +281,30 @@ def _processor() -> str:
 # --- command line -------------------------------------------------------------------------------
 
 
-def parser() -> argparse.ArgumentParser:
-    """Every field of TrainConfig as an option, its default and its range in the help."""
+def parser(defaults: TrainConfig) -> argparse.ArgumentParser:
+    """Every field of TrainConfig as an option, with its help and its default."""
     result = errors.Parser(
         prog="python -m mnist_utils.train",
-        description="Train a network on MNIST; leave weights, history and pictures.",
+        description="Train a network on MNIST; leave weights, history and pictures. "
+        "Options after --recipe change it; the defaults shown are the recipe's.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
+    names = "|".join(recipes.RECIPES)
+    result.add_argument("--recipe", metavar=names, default="course", help="where to start from")
     for item in fields(TrainConfig):
         result.add_argument(
             config.option_name(item),
             type=_reader(item),
-            default=item.default,
+            default=getattr(defaults, item.name),
             metavar="|".join(item.metadata["choices"] or ()) or item.name.split("_")[-1].upper(),
             help=item.metadata["help"],
         )
     result.add_argument(
         "--data", metavar="DIR", help="folder of the MNIST files, if not the bundle"
     )
-    result.add_argument("--out", metavar="DIR", default="runs/latest", help="what the run leaves")
+    result.add_argument(
+        "--out", metavar="DIR", help="what the run leaves (runs/RECIPE if not given)"
+    )
     result.add_argument(
         "--resume", action="store_true", help="go on from the checkpoint in --out, if there is one"
     )
@@ -316,10 +326,13 @@ def _reader(item):
 
 
 def main() -> None:
-    arguments = vars(parser().parse_args())
+    first = errors.Parser(add_help=False, allow_abbrev=False)
+    first.add_argument("--recipe", default="course")
+    defaults = recipes.recipe(first.parse_known_args()[0].recipe)
+    arguments = vars(parser(defaults).parse_args())
     names = {item.name for item in fields(TrainConfig)}
     settings = TrainConfig(**{name: arguments[name] for name in names})
-    out = Path(arguments["out"])
+    out = Path(arguments["out"] or Path("runs", arguments["recipe"]))
     run = train(settings, arguments["data"], out, arguments["resume"])
     from mnist_utils import report  # matplotlib costs a second that bad input need not wait for
 

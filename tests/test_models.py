@@ -42,7 +42,7 @@ def test_model3_is_the_source_s_net():
     assert all(layer.padding == (0, 0) and layer.bias is not None for layer in convolutions(model))
 
 
-@pytest.mark.parametrize("name", models.names())
+@pytest.mark.parametrize("name", models.NETWORKS)
 def test_every_network_gives_log_probabilities_and_a_gradient_to_every_weight(name):
     torch.manual_seed(0)
     model = models.build(name)

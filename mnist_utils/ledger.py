@@ -1,0 +1,263 @@
+"""The claims ledger: every figure that the README prints, computed from `results/` and the code.
+
+In README.md a figure stands between marks, `<!--=key-->99.25 %<!--/-->`, and a table between
+`<!--=table-->` and `<!--/-->` on lines of their own. Command line: `python -m mnist_utils.ledger`
+(`make report`) writes them anew, and `results/CLAIMS.md`; `--check` only says whether all hold.
+"""
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+from mnist_utils import checkpoint, errors, models, recipes, report, reproduce
+from mnist_utils.describe import describe
+from mnist_utils.errors import InputError
+
+ROOT = Path(__file__).resolve().parent.parent
+README, CLAIMS = ROOT / "README.md", ROOT / "results" / "CLAIMS.md"
+MARK = re.compile(r"<!--=([\w./-]+)-->(.*?)<!--/-->", re.DOTALL)
+
+
+class Claim(NamedTuple):
+    """A figure as it is printed, and what stands behind it."""
+
+    statement: str
+    value: str
+    n: str = ""
+    interval: str = ""
+    command: str = ""
+    date: str = ""
+
+
+def claims(results: Path = reproduce.RESULTS) -> dict[str, Claim]:
+    """All figures by key, as `results` and the code give them now."""
+    found = {}
+    for builder in (_source, _networks, _reference, _recipes, _ablations, _bench):
+        found |= builder(results)
+    return found
+
+
+def percent(fraction: float) -> str:
+    """0.9925 as `99.25 %`."""
+    return f"{100 * fraction:.2f} %"
+
+
+def _source(_) -> dict[str, Claim]:
+    """What the README that this course began from claims."""
+    command = "none: taken over as claimed"
+    found = {}
+    for name, value in report.CLAIMS.items():
+        text = percent(value) if name.endswith("accuracy") else f"{value:.4f}"
+        statement = f"{name.replace('_', ' ')}, as the source claims"
+        found[f"source.{name}"] = Claim(statement, text, "1 run", "none given", command)
+    return found
+
+
+def _networks(_) -> dict[str, Claim]:
+    """Counted from the code, now."""
+    found = {}
+    for name in models.NETWORKS:
+        network = describe(models.build(name), (1, 28, 28))
+        command = f"python -m mnist_utils.describe mnist_utils.models:{name}"
+        for what, count in (("parameters", network.parameters), ("MACs", network.macs)):
+            claim = Claim(f"{what} of {name}", f"{count:,}", "exact", "", command)
+            found[f"{name}.{what.lower()}"] = claim
+    return found
+
+
+def _reference(results: Path) -> dict[str, Claim]:
+    """The stored run of the source's recipe, by albumentations."""
+    history = json.loads((results / "reference" / "history.json").read_text())
+    stored = reproduce.read("reference", results)
+    row = reproduce.summary(stored)
+    about = {
+        "n": "1 run, seed 0",
+        "command": "make train RECIPE=reference",
+        "date": stored["runs"][0]["date"],
+    }
+    interval = f"{percent(row['low'])} to {percent(row['high'])}"
+    found = {
+        "reference.errors": Claim(
+            "test errors of the reference run", str(history["errors"]), interval=interval, **about
+        ),
+        "reference.interval": Claim(
+            "95 % Wilson interval of its accuracy", interval, interval=interval, **about
+        ),
+        "reference.cpu": Claim("CPU seconds it took", f"{history['cpu_seconds']:.0f}", **about),
+    }
+    for name, claim in report.CLAIMS.items():
+        value, is_share = history[name], name.endswith("accuracy")
+        text = percent(value) if is_share else f"{value:.4f}"
+        gap = f"{100 * (value - claim):+.2f} points" if is_share else f"{value - claim:+.4f}"
+        label = name.replace("_", " ")
+        wilson = interval if name == "test_accuracy" else ""
+        found[f"reference.{name}"] = Claim(f"{label} of the reference run", text, interval=wilson,
+                                           **about)  # fmt: skip
+        found[f"reference.{name}.gap"] = Claim(
+            f"{label}, measured less claimed", gap.replace("-", "−"), **about
+        )
+    return found
+
+
+def _recipes(results: Path) -> dict[str, Claim]:
+    found = {}
+    for name in recipes.RECIPES:
+        stored = reproduce.read(name, results)
+        row = reproduce.summary(stored)
+        about = {
+            "n": f"{row['n']} seeds" if row["n"] > 1 else "1 seed",
+            "interval": f"{percent(row['low'])} to {percent(row['high'])}",
+            "command": f"python -m mnist_utils.reproduce {name}",
+            "date": max(run["date"] for run in stored["runs"]),
+        }
+        accuracy = percent(row["mean"])
+        if row["deviation"] is not None:
+            accuracy = f"{100 * row['mean']:.2f} ± {100 * row['deviation']:.2f} %"
+        texts = {
+            "accuracy": ("mean test accuracy ± standard deviation", accuracy),
+            "worst": ("test accuracy of the worst seed", percent(row["worst"])),
+            "wilson": ("95 % Wilson interval of the pooled errors", about["interval"]),
+            "loss": ("mean test loss", f"{row['loss']:.4f}"),
+            "cpu": ("CPU seconds of a training, median", f"{row['cpu_seconds']:.0f}"),
+            "params": ("parameters", f"{row['parameters']:,}"),
+            "epochs": ("epochs", str(row["epochs"])),
+            "n": ("seeds", str(row["n"])),
+        }
+        for key, (statement, value) in texts.items():
+            found[f"{name}.{key}"] = Claim(f"{statement}, recipe {name}", value, **about)
+    return found
+
+
+def _ablations(results: Path) -> dict[str, Claim]:
+    found = {}
+    for name in recipes.ABLATIONS:
+        stored = reproduce.read(f"ablations/{name}", results)
+        row = reproduce.summary(stored)
+        about = {
+            "n": f"{row['n']} seeds",
+            "interval": f"{percent(row['low'])} to {percent(row['high'])}",
+            "command": f"python -m mnist_utils.reproduce ablations/{name}",
+            "date": max(run["date"] for run in stored["runs"]),
+        }
+        label = name.replace("_", " ")
+        found[f"ablation.{name}.accuracy"] = Claim(
+            f"mean validation accuracy, {label}", percent(row["mean"]), **about
+        )
+        found[f"ablation.{name}.loss"] = Claim(
+            f"mean validation loss, {label}", f"{row['loss']:.4f}", **about
+        )
+    return found
+
+
+def _bench(results: Path) -> dict[str, Claim]:
+    stored = json.loads((results / "bench.json").read_text())
+    about = {
+        "n": f"median of {stored['rounds']} rounds", "command": "make bench",
+        "date": stored["date"],
+    }  # fmt: skip
+    samples = stored["augmentation_samples_per_cpu_second"]
+    used, first = stored["training_cpu_seconds"], stored["first_epoch"]
+    texts = {
+        "augmentation": ("batch path over albumentations, samples a CPU second",
+                         f"{samples['ratio']:.0f} times"),
+        "fast": ("reference's 20 naive epochs over all of fast, CPU seconds",
+                 f"{used['ratio']:.0f} times"),
+        "fast.cpu": ("CPU seconds of a training, recipe fast", f"{used['fast_whole_run']:.0f}"),
+        "reference.cpu": ("CPU seconds of the reference's 20 naive epochs",
+                          f"{used['reference_20_epochs']:.0f}"),
+        "example.cpu": ("CPU seconds of one epoch of PyTorch's example",
+                        f"{first['pytorch_example']['cpu_seconds']:.0f}"),
+        "example.accuracy": ("test accuracy after it",
+                             percent(first["pytorch_example"]["test_accuracy"])),
+        "fast1.cpu": ("CPU seconds of one epoch of FastNet",
+                      f"{first['fast_one_epoch']['cpu_seconds']:.1f}"),
+        "fast1.accuracy": ("test accuracy after it",
+                           percent(first["fast_one_epoch"]["test_accuracy"])),
+    }  # fmt: skip
+    return {f"bench.{key}": Claim(*text, **about) for key, text in texts.items()}
+
+
+# --- rendering ----------------------------------------------------------------------------------
+
+
+def tables(found: dict[str, Claim]) -> dict[str, str]:
+    """The README's tables by key, in Markdown."""
+    value = {key: claim.value for key, claim in found.items()}
+    results = [
+        "| recipe | network | parameters | epochs | test accuracy (mean ± s.d.) | n | worst seed "
+        "| 95 % interval, pooled | CPU s |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name, settings in recipes.RECIPES.items():
+        cells = [value[f"{name}.{key}"] for key in
+                 ("params", "epochs", "accuracy", "n", "worst", "wilson", "cpu")]  # fmt: skip
+        results.append(f"| `{name}` | {settings.model} | {' | '.join(cells)} |")
+    ablations = ["| `course`, but | validation accuracy | validation loss |", "|---|---|---|"]
+    for name in recipes.ABLATIONS:
+        label = "as it is" if name == "course" else name.replace("_", " ")
+        accuracy, loss = (value[f"ablation.{name}.{what}"] for what in ("accuracy", "loss"))
+        ablations.append(f"| {label} | {accuracy} | {loss} |")
+    claims = ["| | source claims | measured here, seed 0 | difference |", "|---|---|---|---|"]
+    for name in report.CLAIMS:
+        keys = (f"source.{name}", f"reference.{name}", f"reference.{name}.gap")
+        cells = " | ".join(value[key] for key in keys)
+        claims.append(f"| {name.replace('_', ' ')} | {cells} |")
+    return {
+        "table.results": "\n".join(results),
+        "table.ablations": "\n".join(ablations),
+        "table.claims": "\n".join(claims),
+    }
+
+
+def render(text: str, found: dict[str, Claim]) -> str:
+    """Fill every mark of `text`. Raises InputError for a key that nothing stands behind."""
+    blocks = tables(found)
+
+    def fill(mark: re.Match) -> str:
+        key = mark[1]
+        if key in blocks:
+            return f"<!--={key}-->\n{blocks[key]}\n<!--/-->"
+        if key not in found:
+            raise InputError(f"README.md marks {key!r}, which no measurement stands behind")
+        return f"<!--={key}-->{found[key].value}<!--/-->"
+
+    return MARK.sub(fill, text)
+
+
+def ledger(found: dict[str, Claim]) -> str:
+    """`results/CLAIMS.md`: a row a claim."""
+    lines = [
+        "# The claims ledger",
+        "",
+        "Every figure of the README, what stands behind it, and the command that measures it again.",
+        "Written by `make report`; `make test` checks it.",
+        "",
+        "| key | statement | value | n | interval | command | date |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {key} | {c.statement} | {c.value} | {c.n} | {c.interval} | `{c.command}` | {c.date} |"
+        for key, c in found.items()
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = errors.Parser(prog="python -m mnist_utils.ledger", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; fail if any differs")
+    arguments = parser.parse_args()
+    found = claims()
+    files = {README: render(README.read_text(), found), CLAIMS: ledger(found)}
+    for path, text in files.items():
+        if path.exists() and path.read_text() == text:
+            continue
+        if arguments.check:
+            raise InputError(f"{path.name} differs from results/; run `make report`")
+        checkpoint.write_atomically(path, text)
+        print(f"wrote {path.name}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    errors.run(main)
