@@ -3,6 +3,7 @@
 Every function takes its data first and a keyword `ax`, draws, and returns the `Axes`.
 """
 
+import os
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -32,6 +33,17 @@ STYLE = {
     "legend.frameon": False,
 }
 plt.rcParams.update(STYLE)
+
+Box = tuple[tuple[float, float], tuple[float, float]]  # ((top, bottom), (left, right)), inclusive
+
+IMAGES = Path(__file__).resolve().parent.parent / "images"
+
+
+def keep(figure, name: str):
+    """Save a notebook's figure as `images/NAME.png`, where the README finds it; return it."""
+    save_figure(figure, Path(os.environ.get("MNIST_IMAGES", IMAGES)) / f"{name}.png")
+    plt.close(figure)  # shown by being the cell's value, and not a second time
+    return figure
 
 
 def save_figure(figure, path: str | Path) -> None:
@@ -98,4 +110,152 @@ def plot_confusion(matrix, *, ax=None):
         xlabel="predicted digit", ylabel="true digit", xticks=range(len(matrix)),
         yticks=range(len(matrix)),
     )  # fmt: skip
+    return ax
+
+
+def plot_bars(labels, values, *, ylabel: str, xlabel: str = "", highlight=(), ax=None):
+    """Draw a bar a label, its value on top; labels in `highlight` stand out in orange."""
+    if ax is None:
+        _, ax = plt.subplots()
+    labels = [str(label) for label in labels]
+    colours = [ORANGE if label in map(str, highlight) else BLUE for label in labels]
+    bars = ax.bar(labels, values, color=colours)
+    ax.bar_label(bars, labels=[f"{value:,}" for value in values], fontsize=9, padding=2)
+    ax.set(xlabel=xlabel, ylabel=ylabel)
+    ax.grid(False)
+    return ax
+
+
+def plot_mean_digit(mean, box, *, ax=None):
+    """Draw a mean image `(28, 28)` and a box (top, left, bottom, right), inclusive pixels."""
+    if ax is None:
+        _, ax = plt.subplots(figsize=(4.2, 4))
+    top, left, bottom, right = box
+    image = ax.imshow(mean, cmap="gray", vmin=0)
+    ax.figure.colorbar(image, ax=ax, label="mean brightness, 0..1", shrink=0.8)
+    outline = plt.Rectangle(
+        (left - 0.5, top - 0.5), right - left + 1, bottom - top + 1, fill=False, ec=ORANGE, lw=2
+    )
+    ax.add_patch(outline)
+    ax.set(xlabel="column, pixels", ylabel="row, pixels", xticks=range(0, 28, 4),
+           yticks=range(0, 28, 4))  # fmt: skip
+    ax.grid(False)
+    return ax
+
+
+def plot_reliability(bins, *, ax=None):
+    """Draw accuracy against mean confidence, a point a bin, its count beside it."""
+    if ax is None:
+        _, ax = plt.subplots(figsize=(5.5, 5))
+    bins = [b for b in bins if b.count]
+    lowest = min(min(b.accuracy, b.confidence) for b in bins)
+    ax.plot([lowest, 1], [lowest, 1], color=GREY, linestyle="--", label="confidence = accuracy")
+    ax.plot([b.confidence for b in bins], [b.accuracy for b in bins], "o-", label="network")
+    for b in bins:
+        ax.annotate(f"{b.count:,}", (b.confidence, b.accuracy), xytext=(6, -12),
+                    textcoords="offset points", fontsize=9)  # fmt: skip
+    ax.xaxis.set_major_formatter(PercentFormatter(1.0))
+    ax.yaxis.set_major_formatter(PercentFormatter(1.0))
+    ax.set(xlabel="mean confidence of a bin", ylabel="accuracy in the bin")
+    ax.legend()
+    return ax
+
+
+def plot_interval(rows, *, xlabel: str, ax=None):
+    """Draw (label, value, low, high) as points with intervals, the first row on top."""
+    if ax is None:
+        _, ax = plt.subplots(figsize=(7, 0.6 * len(rows) + 1.2))
+    for position, (_, value, low, high) in enumerate(rows):
+        ax.plot([low, high], [position, position], color=BLUE, lw=3, alpha=0.4)
+        ax.plot(value, position, "o", color=BLUE)
+    ax.set_yticks(range(len(rows)), [row[0] for row in rows])
+    ax.set(ylim=(len(rows) - 0.5, -0.5), xlabel=xlabel)
+    ax.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=1))
+    return ax
+
+
+def plot_shares(labels, series: dict, *, ylabel: str, ax=None):
+    """Draw bars side by side: for every label, one fraction a series."""
+    if ax is None:
+        _, ax = plt.subplots(figsize=(8, 4))
+    width = 0.8 / len(series)
+    for number, (name, values) in enumerate(series.items()):
+        positions = np.arange(len(labels)) + (number - (len(series) - 1) / 2) * width
+        ax.bar(positions, values, width, label=name)
+    ax.set_xticks(range(len(labels)), labels, rotation=30, ha="right")
+    ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    ax.grid(False, axis="x")
+    ax.set(ylabel=ylabel)
+    ax.legend()
+    return ax
+
+
+def plot_accuracy_against_field(fields, accuracies, deviations, *, ax=None):
+    """Draw mean accuracies, fractions, with deviations against receptive fields in pixels."""
+    if ax is None:
+        _, ax = plt.subplots()
+    ax.errorbar(fields, accuracies, yerr=deviations, marker="o", capsize=4)
+    ax.axvline(20, color=GREY, linestyle="--", linewidth=1)
+    ax.annotate("the digit: 20", (20, min(accuracies)), xytext=(4, 0), textcoords="offset points")
+    ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    ax.set(xlabel="receptive field before GAP, pixels", ylabel="validation accuracy",
+           xticks=fields)  # fmt: skip
+    return ax
+
+
+def _square(box: Box, **style) -> plt.Rectangle:
+    (top, bottom), (left, right) = box
+    return plt.Rectangle(
+        (left - 0.5, top - 0.5), right - left + 1, bottom - top + 1, fill=False, **style
+    )
+
+
+def plot_fields_on_digit(image, boxes: dict[str, Box], *, ax=None):
+    """Draw what one unit of each layer sees of a digit (28, 28): a square a layer, by name.
+
+    Squares may reach beyond the image where the network pads it.
+    """
+    if ax is None:
+        _, ax = plt.subplots(figsize=(5.5, 5.5))
+    image = np.asarray(image)
+    ax.imshow(image, cmap="gray")
+    colours = plt.get_cmap("viridis")(np.linspace(0.45, 1, len(boxes)))
+    for (name, box), colour in zip(boxes.items(), colours, strict=True):
+        ax.add_patch(_square(box, edgecolor=colour, linewidth=1.5, label=name))
+    edges = np.array(list(boxes.values()), dtype=float)  # (layers, axis, first and last)
+    first = np.minimum(edges[:, :, 0].min(0), 0) - 1
+    last = np.maximum(edges[:, :, 1].max(0), np.array(image.shape) - 1) + 1
+    ax.set(ylim=(last[0], first[0]), xlim=(first[1], last[1]))
+    ax.grid(False)
+    ax.legend(loc="upper left", bbox_to_anchor=(1.02, 1), fontsize=8)
+    return ax
+
+
+def plot_effective_field(weight, box: Box, *, ax=None):
+    """Draw how much each pixel (H, W) counts for a unit, in the square `box` that it can see."""
+    if ax is None:
+        _, ax = plt.subplots(figsize=(5, 5))
+    ax.imshow(np.asarray(weight), cmap="magma")
+    ax.add_patch(_square(box, edgecolor="white", linewidth=1.5, linestyle="--"))
+    ax.grid(False)
+    ax.set(xlabel="column, pixels", ylabel="row, pixels")
+    return ax
+
+
+def plot_staircase(names, sizes, *, ax=None, marks: dict[str, float] | None = None):
+    """Draw the receptive field, pixels against depth, layer by layer.
+
+    `marks` are lengths to compare with, by name; the digit's 20 pixels and the image's 28 if
+    none are given.
+    """
+    if ax is None:
+        _, ax = plt.subplots()
+    marks = {"the digit": 20, "the image": 28} if marks is None else marks
+    ax.step(range(len(sizes)), sizes, where="mid", marker="o", markersize=4)
+    for name, length in marks.items():
+        ax.axhline(length, color=GREY, linestyle="--", linewidth=1)
+        ax.annotate(f"{name}: {length}", (0, length), xytext=(0, 3), textcoords="offset points")
+    ax.set_xticks(range(len(names)), names, rotation=60, ha="right")
+    ax.margins(y=0.1)
+    ax.set(ylabel="receptive field, pixels", ylim=(0, None))
     return ax

@@ -1,0 +1,68 @@
+"""Where a network looks: how much each pixel of real digits counts for one unit.
+
+A receptive field says which pixels can count. The effective receptive field says how much they
+do: a bump in the middle of it, whose width grows with the root of the depth (Luo, Li, Urtasun,
+Zemel, NeurIPS 2016). Model3's logits see all of 784 pixels, and use a few dozen.
+"""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from mnist_utils.receptive_field import at_unit, output_of
+
+
+def effective_receptive_field(
+    model: nn.Module,
+    images: Tensor,
+    *,
+    layer: str = "",
+    unit: tuple[int, int] | None = None,
+    channel: int | None = None,
+) -> Tensor:
+    """Return (H, W): the mean over `images` of the absolute gradient of one unit at each pixel.
+
+    Parameters
+    ----------
+    model
+        Left as it is; a copy in `eval()` is measured.
+    images
+        (N, C, H, W), standardised as in training.
+    layer
+        A module's path, the network's output by default. For Model3 take "head", its logits:
+        the log-probabilities after them mix all ten.
+    unit
+        (row, column) in the layer's map, the middle one by default.
+    channel
+        A filter, or a digit's logit; by default the strongest of the unit, image by image.
+
+    Raises
+    ------
+    InputError
+        There is no such layer or unit.
+    """
+    twin = copy.deepcopy(model).eval().requires_grad_(False)
+    images = images.detach().clone().requires_grad_()
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+        values = at_unit(output_of(twin, images, layer), unit)  # (N, channels)
+        chosen = values.amax(1) if channel is None else values[:, channel]
+        (gradient,) = torch.autograd.grad(chosen.sum(), images)  # (N, C, H, W)
+    return gradient.abs().sum(1).mean(0)
+
+
+def spread(weight: Tensor) -> tuple[float, float]:
+    """Standard deviation, in pixels, of a weight (H, W) along height and along width."""
+    sigmas = []
+    for share in (weight.sum(1), weight.sum(0)):
+        share = share.double() / share.sum()
+        position = torch.arange(len(share), dtype=torch.double)
+        centre = (share * position).sum()
+        sigmas.append(float((share * (position - centre) ** 2).sum().sqrt()))
+    return tuple(sigmas)
+
+
+def pixels_holding(weight: Tensor, fraction: float) -> int:
+    """How many pixels, the heaviest first, hold `fraction` of a weight (H, W)."""
+    shares = weight.flatten().double().sort(descending=True).values.cumsum(0)
+    return int((shares < fraction * shares[-1]).sum()) + 1
