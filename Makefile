@@ -9,7 +9,7 @@ RUN := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup train test lab lint reproduce report bench lock
+.PHONY: help setup train test lab kernel lint notebooks reproduce report bench lock
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,9 +25,15 @@ test: $(READY) ## prove it
 lab: $(READY) ## open the notebooks in JupyterLab
 	$(VENV)/bin/jupyter lab notebooks
 
+kernel: $(READY) ## offer .venv to Jupyter and SageMaker Studio as the kernel "MNIST course"
+	$(RUN) -m ipykernel install --user --name mnist-course --display-name "MNIST course"
+
 lint: $(READY) ## check style
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
+
+notebooks: $(READY) ## rebuild the .ipynb from the .py, execute them in place
+	$(RUN) -m mnist_utils.pairs
 
 reproduce: $(READY) ## measure every recipe and seed again that results/ lacks (hours; resumable)
 	$(RUN) -m mnist_utils.reproduce

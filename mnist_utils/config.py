@@ -72,7 +72,10 @@ class TrainConfig:
 
     def __post_init__(self):
         for item in fields(self):
-            check(item, getattr(self, item.name))
+            value = getattr(self, item.name)
+            if type(value) is int and type(item.default) is float:
+                object.__setattr__(self, item.name, value := float(value))
+            check(item, value)
         if self.hole_min > self.hole_max:
             raise InputError(f"--hole-min {self.hole_min} exceeds --hole-max {self.hole_max}")
         if self.augmentation == "albumentations" and (self.shift or self.scale or self.shear):

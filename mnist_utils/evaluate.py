@@ -122,6 +122,19 @@ def wilson_interval(errors: int, n: int) -> tuple[float, float]:
     return float(interval.low), float(interval.high)
 
 
+def mcnemar(one: Evaluation, two: Evaluation) -> tuple[int, int, float]:
+    """Compare two networks on the same digits: (only one wrong, only two wrong, p-value).
+
+    Digits that both get right or both get wrong say nothing about which is better; of the others,
+    if both were equally good, a fair coin would decide (McNemar 1947, exact and two-sided).
+    """
+    wrong_one, wrong_two = (result.predictions != result.labels for result in (one, two))
+    only_one = int((wrong_one & ~wrong_two).sum())
+    only_two = int((wrong_two & ~wrong_one).sum())
+    p = binomtest(only_one, only_one + only_two).pvalue if only_one + only_two else 1.0
+    return only_one, only_two, float(p)
+
+
 def evaluate(model: nn.Module, split: data.Split) -> Evaluation:
     """Classify every digit of a split, once, in order."""
     return Evaluation(predict(model, split.images), split.labels)

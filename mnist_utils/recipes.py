@@ -6,6 +6,7 @@ test digits were looked at.
 
 from dataclasses import replace
 
+from mnist_utils import models
 from mnist_utils.config import TrainConfig
 from mnist_utils.errors import InputError
 
@@ -21,10 +22,10 @@ _ONE_CYCLE = TrainConfig(
     weight_decay=0.01,
     augmentation="batch",
     affine_p=1.0,
-    rotation=8.0,
-    shift=1.0,
-    scale=0.08,
-    shear=0.08,
+    rotation=12.0,
+    shift=1.5,
+    scale=0.12,
+    shear=0.15,
     fill=0.0,
     holes_p=0.0,
     clean_epochs=1,
@@ -36,37 +37,69 @@ RECIPES = {
     "reference": REFERENCE,
     "reference_batch": replace(REFERENCE, augmentation="batch", workers=0),  # same distribution
     "course": replace(_ONE_CYCLE, ema=0.999),
-    "small": replace(_ONE_CYCLE, model="SmallNet", ema=0.999),
-    "fast": replace(_ONE_CYCLE, model="FastNet", epochs=4, lr=0.015, shift=0.7),
-}
-
-
-def _validated(**changes) -> TrainConfig:
-    return replace(RECIPES["course"], validation=5_000, **changes)
-
-
-# What each means of `course` is worth: the recipe less that means, on validation digits.
-ABLATIONS = {
-    "course": _validated(),
-    "no_moving_average": _validated(ema=0.0),
-    "constant_rate": _validated(schedule="constant", lr=0.002),
-    "batch_32": _validated(batch_size=32, lr=0.01),
-    "no_augmentation": _validated(augmentation="none"),
-    "reference_augmentation": _validated(
-        affine_p=0.5, rotation=7.0, shift=0.0, scale=0.0, shear=0.0, fill=1.0, holes_p=0.5
+    "small": replace(
+        _ONE_CYCLE,
+        model="SmallNet",
+        weight_decay=0.005,
+        rotation=10.0,  # so few parameters cannot follow larger changes
+        shift=1.0,
+        scale=0.1,
+        shear=0.1,
     ),
-    "no_clean_epoch": _validated(clean_epochs=0),
-    "model3": _validated(model="Model3"),
+    "fast": replace(
+        _ONE_CYCLE,
+        model="FastNet",
+        epochs=6,
+        lr=0.015,
+        label_smoothing=0.05,
+        rotation=8.0,  # six epochs learn less from larger changes
+        shift=0.7,
+        scale=0.08,
+        shear=0.08,
+    ),
 }
+
+
+def _validated(settings: TrainConfig, **changes) -> TrainConfig:
+    return replace(settings, validation=5_000, **changes)
+
+
+_FAST = RECIPES["fast"]
+
+# What each means of the recipes is worth: `fast`, the cheapest, less that means.
+ABLATIONS = {
+    "fast": _validated(_FAST),
+    "no_label_smoothing": _validated(_FAST, label_smoothing=0.0),
+    "constant_rate": _validated(_FAST, schedule="constant", lr=0.002),
+    "no_augmentation": _validated(_FAST, augmentation="none"),
+    "reference_augmentation": _validated(
+        _FAST, affine_p=0.5, rotation=7.0, shift=0.0, scale=0.0, shear=0.0, fill=1.0, holes_p=0.5
+    ),
+    "no_clean_epoch": _validated(_FAST, clean_epochs=0),
+}
+
+# Notebook 2's two studies: the design ladder, and one budget with six receptive fields.
+_STUDY = _validated(_FAST, epochs=4, lr=0.005)
+STUDIES = {
+    f"ladder/{name}": replace(_STUDY, model=name) for name in ("Model1", "Model2", "Model3")
+} | {f"fields/{name}": replace(_STUDY, model=name) for name in models.FIELD_NETWORKS}
 
 # All that `reproduce` can measure: name -> (configuration, how many seeds, from 0).
-PLAN = {
-    "reference": (RECIPES["reference"], 1),
-    "reference_batch": (RECIPES["reference_batch"], 3),
-    "course": (RECIPES["course"], 5),
-    "small": (RECIPES["small"], 5),
-    "fast": (RECIPES["fast"], 10),
-} | {f"ablations/{name}": (settings, 2) for name, settings in ABLATIONS.items()}
+PLAN = (
+    {
+        "reference": (RECIPES["reference"], 1),
+        "reference_batch": (RECIPES["reference_batch"], 3),
+        "course": (RECIPES["course"], 5),
+        "small": (RECIPES["small"], 5),
+        "fast": (RECIPES["fast"], 10),
+        "course_validated": (_validated(RECIPES["course"]), 1),
+    }
+    | {f"ablations/{name}": (settings, 3) for name, settings in ABLATIONS.items()}
+    | {name: (settings, 3) for name, settings in STUDIES.items()}
+)
+
+# Those whose weights of seed 0 are kept in `results/`.
+KEEP_WEIGHTS = (*RECIPES, "course_validated")
 
 
 def recipe(name: str) -> TrainConfig:

@@ -55,7 +55,7 @@ def measure(name: str, settings: TrainConfig, seeds: int, *, results: Path, runs
         history = json.loads((out / "history.json").read_text())
         run = {"seed": seed, "date": date.today().isoformat()} | {k: history[k] for k in KEPT}
         stored["runs"] = sorted([*stored["runs"], run], key=lambda run: run["seed"])
-        if seed == 0 and name in recipes.RECIPES:
+        if seed == 0 and name in recipes.KEEP_WEIGHTS:
             for file in ("model.safetensors", "history.json"):
                 checkpoint.write_atomically(results / name / file, (out / file).read_bytes())
         checkpoint.write_atomically(results / f"{name}.json", json.dumps(stored, indent=1) + "\n")

@@ -1,0 +1,55 @@
+import re
+import shutil
+
+import pytest
+
+from mnist_utils import ledger, reproduce
+from mnist_utils.errors import InputError
+
+# A number with the unit of a measurement; in the README's text each must stand in a mark.
+FIGURE = re.compile(
+    r"\d[\d.,]*\s?(?:%|points|parameters|MACs|errors|CPU s|CPU seconds|times)(?!\w)"
+)
+
+
+@pytest.fixture(scope="module")
+def found():
+    return ledger.claims()
+
+
+def test_the_readme_and_the_ledger_are_what_the_results_give(found):
+    readme = ledger.README.read_text()
+    assert ledger.render(readme, found) == readme
+    assert ledger.ledger(found) == ledger.CLAIMS.read_text()
+
+
+def test_one_changed_digit_in_the_readme_is_seen(found):
+    readme = ledger.README.read_text()
+    changed = readme.replace(found["course.accuracy"].value, "99.99 ± 0.01 %")
+    assert changed != readme
+    assert ledger.render(changed, found) == readme
+
+
+def test_one_changed_measurement_is_seen(found, tmp_path):
+    shutil.copytree(reproduce.RESULTS, tmp_path / "results")
+    path = tmp_path / "results" / "course.json"
+    path.write_text(re.sub(r'("test_accuracy": 0\.9)9', r"\g<1>8", path.read_text(), count=1))
+    readme = ledger.README.read_text()
+    assert ledger.render(readme, ledger.claims(tmp_path / "results")) != readme
+
+
+def test_no_figure_of_the_readme_stands_outside_a_mark():
+    text = ledger.MARK.sub("", ledger.README.read_text())
+    text = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    assert FIGURE.search("99.4 % of")
+    assert FIGURE.findall(text) == []
+
+
+def test_a_mark_without_a_measurement_is_refused(found):
+    with pytest.raises(InputError, match="'made.up', which no measurement stands behind"):
+        ledger.render("<!--=made.up-->5<!--/-->", found)
+
+
+def test_every_claim_names_its_command(found):
+    assert all(claim.command for claim in found.values())
+    assert all(claim.value for claim in found.values())
