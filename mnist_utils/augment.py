@@ -43,7 +43,7 @@ def training_batches(
 
 def epoch_seed(seed: int, epoch: int) -> int:
     """One 63-bit seed for the pair, well mixed (numpy's SeedSequence)."""
-    return int(np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0] >> 1)
+    return int(np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0]) >> 1
 
 
 # --- a sample at a time -------------------------------------------------------------------------

@@ -233,7 +233,7 @@ class FieldNet(nn.Module):
 # Receptive field before GAP -> network; widths chosen for equal parameter counts.
 FIELD_NETWORKS = {
     f"FieldNet{2 + 4 * depth}": partial(FieldNet, depth, width)
-    for depth, width in {1: 272, 2: 24, 3: 17, 4: 14, 5: 12, 6: 11}.items()
+    for depth, width in {2: 24, 3: 17, 4: 14, 5: 12, 6: 11}.items()
 }
 
 NETWORKS = {

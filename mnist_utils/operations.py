@@ -321,9 +321,10 @@ def statistics(op) -> list[int]:
 PRODUCTS = {"mm": ("self", "mat2"), "bmm": ("self", "mat2"), "addmm": ("mat1", "mat2")}
 PRODUCTS |= {"baddbmm": ("batch1", "batch2")}
 RULES = {
+    # and all that PyTorch tags as pointwise
     join: "_fused_rms_norm _log_softmax _native_batch_norm_legit _prelu_kernel _softmax _to_copy "
-    "alias copy detach hardswish lift_fresh log_sigmoid_forward native_batch_norm native_dropout "
-    "native_group_norm native_layer_norm prelu rrelu_with_noise",  # and all tagged `pointwise`
+    "alias copy detach hardswish hardtanh leaky_relu lift_fresh log_sigmoid_forward "
+    "native_batch_norm native_dropout native_group_norm native_layer_norm prelu rrelu_with_noise",
     cat: "cat stack",
     _view: "_reshape_alias _unsafe_view flatten reshape squeeze unsqueeze view",
     _permute: "permute t transpose",

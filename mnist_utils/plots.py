@@ -197,7 +197,7 @@ def plot_accuracy_against_field(fields, accuracies, deviations, *, ax=None):
     ax.errorbar(fields, accuracies, yerr=deviations, marker="o", capsize=4)
     ax.axvline(20, color=GREY, linestyle="--", linewidth=1)
     ax.annotate("the digit: 20", (20, min(accuracies)), xytext=(4, 0), textcoords="offset points")
-    ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=1))
     ax.set(xlabel="receptive field before GAP, pixels", ylabel="validation accuracy",
            xticks=fields)  # fmt: skip
     return ax

@@ -6,7 +6,6 @@ import matplotlib.pyplot as plt
 
 from mnist_utils import data, plots
 from mnist_utils.evaluate import Evaluation, evaluate
-from mnist_utils.train import Training
 
 # The README this course began from: one run, no seed, no interval.
 CLAIMS = {
@@ -17,8 +16,11 @@ CLAIMS = {
 }
 
 
-def leave_report(run: Training, data_dir, out: Path) -> str:
-    """Draw `curves.png`, `confusion.png`, `misclassified.png` into `out`; return the table."""
+def leave_report(run, data_dir, out: Path) -> str:
+    """Draw `curves.png`, `confusion.png`, `misclassified.png` into `out`; return the table.
+
+    `run` is a finished `train.Training`.
+    """
     held_out = data.load(data_dir, train=bool(run.config.validation))
     if run.config.validation:
         _, held_out = data.hold_out(held_out, run.config.validation)

@@ -21,7 +21,19 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from mnist_utils import augment, checkpoint, config, data, errors, evaluate, models, recipes
+from mnist_utils import (
+    augment,
+    checkpoint,
+    config,
+    container,
+    data,
+    errors,
+    evaluate,
+    models,
+    parallel,
+    recipes,
+    tracking,
+)
 from mnist_utils.config import TrainConfig
 from mnist_utils.errors import InputError
 
@@ -36,6 +48,7 @@ class Training:
     model: nn.Module
     optimizer: torch.optim.Optimizer
     average: AveragedModel | None
+    replica: nn.Module  # `model` itself, or what averages its gradients over processes
     history: list[dict] = field(default_factory=list)
 
     @classmethod
@@ -43,6 +56,7 @@ class Training:
         """Seeded weights, Adam, and the moving average if the configuration asks for one."""
         torch.manual_seed(config.seed)
         model = models.build(config.model).to(device, memory_format=torch.channels_last)
+        model = parallel.synchronize(model)
         optimizer = torch.optim.AdamW(
             model.parameters(), lr=config.lr, weight_decay=config.weight_decay
         )
@@ -51,7 +65,7 @@ class Training:
             average = AveragedModel(
                 model, multi_avg_fn=get_ema_multi_avg_fn(config.ema), use_buffers=True
             )
-        return cls(config, model, optimizer, average)
+        return cls(config, model, optimizer, average, parallel.replicate(model))
 
     @property
     def evaluated(self) -> nn.Module:
@@ -93,17 +107,20 @@ def train_epoch(
     for step, (images, labels) in enumerate(batches, start=(epoch - 1) * steps):
         for group in run.optimizer.param_groups:
             group["lr"] = learning_rate(step, settings.epochs * steps, settings)
-        log_probabilities = model(images.contiguous(memory_format=torch.channels_last))
+        n = len(labels)
+        images, labels = parallel.share(images), parallel.share(labels)
+        log_probabilities = run.replica(images.contiguous(memory_format=torch.channels_last))
         loss = loss_function(log_probabilities, labels, settings.label_smoothing)
         run.optimizer.zero_grad()
-        loss.backward()
+        parallel.weigh(loss, len(labels), n).backward()
         run.optimizer.step()
         if run.average is not None:
             run.average.update_parameters(model)
-        seen += len(labels)
+        seen += n
         loss_sum += loss.detach() * len(labels)
         right += (log_probabilities.argmax(dim=1) == labels).sum()
         progress(seen, loss_sum, right)
+    loss_sum, right = parallel.total(loss_sum), parallel.total(right)
     return {"train_loss": loss_sum.item() / seen, "train_accuracy": right.item() / seen}
 
 
@@ -132,7 +149,8 @@ def fit(
                     "high; choose a smaller one"
                 )
             last = epoch == settings.epochs
-            if last or (settings.evaluate_every and epoch % settings.evaluate_every == 0):
+            due = last or (settings.evaluate_every and epoch % settings.evaluate_every == 0)
+            if due and parallel.rank() == 0:
                 result = evaluate.evaluate(run.evaluated, held_out)
                 row |= {"test_loss": result.loss, "test_accuracy": result.accuracy}
             wall, cpu = _clock()
@@ -151,7 +169,13 @@ def _clock() -> tuple[float, float]:
 
 
 def train(
-    settings: TrainConfig, data_dir: str | Path | None, out: Path, resume: bool = False
+    settings: TrainConfig,
+    data_dir: str | Path | None,
+    out: Path,
+    resume: bool = False,
+    *,
+    checkpoints: Path | None = None,
+    watch: Callable[[dict], None] = lambda row: None,
 ) -> Training:
     """Train to the end, saving a checkpoint every epoch, then the weights and the history.
 
@@ -163,7 +187,11 @@ def train(
     out : Path
         Receives `checkpoint.safetensors`, `model.safetensors` and `history.json`.
     resume : bool
-        Go on from the checkpoint in `out`, if there is one.
+        Go on from the checkpoint, if there is one.
+    checkpoints : Path, optional
+        Where the checkpoint lies, if not in `out`.
+    watch : callable
+        Sees each row of the history, those of a resumed run included.
 
     Raises
     ------
@@ -173,36 +201,46 @@ def train(
         Ctrl-C or SIGTERM, with a message that says what is saved.
     """
     torch.set_num_threads(settings.threads)
+    container.check_gpu()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     split, held_out = _splits(settings, data_dir)
-    run = Training.start(settings, device)
-    path = out / "checkpoint.safetensors"
-    if resume and path.exists():
-        _restore(run, path)
-    elif resume:
-        print(f"nothing to resume in {out}: starting at epoch 1", flush=True)
+    parallel.check(len(split), settings.batch_size)
+    path = (checkpoints or out) / "checkpoint.safetensors"
+    chief = parallel.rank() == 0
 
     def after_epoch(row: dict) -> None:
+        if not chief:
+            return
         tqdm.write(_line(row, "validation" if settings.validation else "test"))
         sys.stdout.flush()
         about = {"config": settings.to_dict(), "history": run.history}
         checkpoint.save_training(path, run.model, run.optimizer, run.average, about)
+        watch(row)
 
-    try:
-        fit(run, split, held_out, after_epoch)
-    except KeyboardInterrupt as stop:
-        done = len(run.history)
-        stop.args = (
-            f"epochs 1 to {done} of {settings.epochs} are saved in {path}; the same command with "
-            "--resume goes on"
-            if done
-            else "before the first epoch ended; nothing was written",
-        )
-        raise
-    about = {"model": settings.model, "config": settings.to_dict()}
-    evaluate.save_weights(out / "model.safetensors", run.evaluated, about)
-    story = describe_run(run, device, held_out)
-    checkpoint.write_atomically(out / "history.json", json.dumps(story, indent=1) + "\n")
+    with parallel.group(device):
+        run = Training.start(settings, device)
+        if resume and path.exists():
+            _restore(run, path)
+            for row in run.history:
+                watch(row)
+        elif resume and chief:
+            print(f"nothing to resume in {path.parent}: starting at epoch 1", flush=True)
+        try:
+            fit(run, split, held_out, after_epoch)
+        except KeyboardInterrupt as stop:
+            done = len(run.history)
+            stop.args = (
+                f"epochs 1 to {done} of {settings.epochs} are saved in {path}; the same command "
+                "with --resume goes on"
+                if done
+                else "before the first epoch ended; nothing was written",
+            )
+            raise
+    if chief:
+        about = {"model": settings.model, "config": settings.to_dict()}
+        evaluate.save_weights(out / "model.safetensors", run.evaluated, about)
+        story = describe_run(run, device, held_out)
+        checkpoint.write_atomically(out / "history.json", json.dumps(story, indent=1) + "\n")
     return run
 
 
@@ -325,18 +363,32 @@ def _reader(item):
     return read
 
 
+@container.tells_failure
 def main() -> None:
+    words = container.options(sys.argv[1:])
     first = errors.Parser(add_help=False, allow_abbrev=False)
     first.add_argument("--recipe", default="course")
-    defaults = recipes.recipe(first.parse_known_args()[0].recipe)
-    arguments = vars(parser(defaults).parse_args())
+    defaults = recipes.recipe(first.parse_known_args(words)[0].recipe)
+    arguments = vars(parser(defaults).parse_args(words))
     names = {item.name for item in fields(TrainConfig)}
     settings = TrainConfig(**{name: arguments[name] for name in names})
-    out = Path(arguments["out"] or Path("runs", arguments["recipe"]))
-    run = train(settings, arguments["data"], out, arguments["resume"])
-    from mnist_utils import report  # matplotlib costs a second that bad input need not wait for
+    recipe = arguments["recipe"]
+    out = Path(arguments["out"] or container.model_folder() or Path("runs", recipe))
+    data_dir = arguments["data"] or container.data_folder()
+    with tracking.run(settings, recipe) as tracker:
+        run = train(
+            settings,
+            data_dir,
+            out,
+            arguments["resume"] or container.inside(),
+            checkpoints=container.checkpoint_folder(),
+            watch=tracker.epoch,
+        )
+        if parallel.rank() == 0:
+            from mnist_utils import report  # costs a second that bad input need not wait for
 
-    print(report.leave_report(run, arguments["data"], out))
+            print(report.leave_report(run, data_dir, out))
+            tracker.files(out)
 
 
 if __name__ == "__main__":

@@ -176,7 +176,7 @@ SMALL = ("--epochs", 1, "--subset", 64, "--workers", 0, "--validation", 200)
         (("--batch-size", "-3"), "--batch-size -3 must be between 1 and"),
         (("--model", "Model9"), "'Model9' is unknown"),
         (("--hole-min", "9"), "--hole-min 9 exceeds --hole-max 5"),
-        (("--shift", "1"), "need --augmentation batch"),
+        (("--recipe", "reference", "--shift", "1"), "need --augmentation batch"),
         (("--augmentation", "magic"), "'magic' is not one of"),
         (("--colour", "red"), "unrecognized arguments: --colour red"),
     ],
@@ -193,7 +193,7 @@ def test_an_out_that_is_a_file_is_refused(refused, tmp_path):
 
 
 def test_help_names_every_field_and_its_default(command):
-    status, out, _ = command(train.main, "--help")
+    status, out, _ = command(train.main, "--recipe", "reference", "--help")
     assert status == 0
     for item in fields(TrainConfig):
         assert re.search(rf"{option_name(item)} .*?\(default:\s+{item.default}\)", out, re.DOTALL)

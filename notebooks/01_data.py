@@ -1,0 +1,226 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 1 · The data
+#
+# **What do 60,000 digits look like, and what may we do to them?**
+#
+# | needs | takes | costs |
+# |---|---|---|
+# | this repository, nothing else | 1 minute to run, 20 to read | nothing |
+#
+# Every design decision of this course starts from three facts about the images: how large a digit
+# is, where it lies, and what values its pixels take. We measure all three.
+
+# %%
+import numpy as np
+import torch
+
+from mnist_utils import augment, data, plots
+from mnist_utils.recipes import REFERENCE
+
+# %%
+train = data.load(train=True)
+test = data.load(train=False)
+train.images.shape, train.images.dtype, test.images.shape
+
+# %% [markdown]
+# The files lie in `data/`; `load` compares their MD5 sums with the published ones before it
+# returns a single pixel. Here are the first twenty digits, as they are stored.
+
+# %%
+plots.keep(plots.show_images(train.images[:20] / 255, train.labels[:20].tolist()), "01_digits")
+
+# %% [markdown]
+# ## Pixels: 0 is black
+#
+# Most of an image is background. How much, exactly?
+
+# %%
+background = (train.images == 0).double().mean().item()
+print(f"{background:.1%} of all pixels are 0, {(train.images == 255).double().mean():.1%} are 255")
+assert 0.80 < background < 0.82
+
+# %% [markdown]
+# So four pixels of five are exactly 0: **black**. Keep that in mind for the paragraph on `fill`.
+#
+# Networks learn faster from inputs of mean 0 and deviation 1. The two constants that every MNIST
+# script carries, 0.1307 and 0.3081, are no magic: they are the mean and the standard deviation of
+# the 47 million training pixels, scaled to 0..1.
+
+# %%
+pixels = train.images.double() / 255
+mean, deviation = pixels.mean().item(), pixels.std().item()
+assert pixels.numel() == 47_040_000
+assert (round(mean, 4), round(deviation, 4)) == (data.MEAN, data.STD) == (0.1307, 0.3081)
+print(f"mean {mean:.4f}, deviation {deviation:.4f}")
+
+# %% [markdown]
+# After standardisation black is no longer 0, and white is far from it:
+
+# %%
+black, white = (0 - mean) / deviation, (1 - mean) / deviation
+print(f"black {black:.2f}, white {white:.2f}")
+
+# %% [markdown]
+# ## Classes: nearly balanced
+#
+# If one class were rare, accuracy would flatter a network that ignores it.
+
+# %%
+counts = train.labels.bincount().tolist()
+rarest, commonest = min(counts), max(counts)
+figure = plots.plot_bars(range(10), counts, xlabel="digit", ylabel="training images").figure
+plots.keep(figure, "01_classes")
+
+# %%
+print(f"from {rarest:,} (digit {counts.index(rarest)}) to {commonest:,} (digit "
+      f"{counts.index(commonest)}); guessing the commonest is right {commonest / 600:.1f} % of the time")  # fmt: skip
+
+# %% [markdown]
+# ## Size: a digit of 20 pixels in an image of 28
+#
+# NIST's digits were scaled to fit a box of 20×20 pixels, then centred by mass in 28×28. Do not
+# take our word for it: find each digit's first and last inked row and column.
+
+
+# %%
+def extent(images, axis):
+    """Height (axis 1) or width (axis 2) of the ink of each image, pixels."""
+    inked = (images > 0).any(dim=3 - axis).int()
+    return 28 - inked.argmax(dim=1) - inked.flip(1).argmax(dim=1)
+
+
+heights, widths = extent(train.images, 1), extent(train.images, 2)
+
+# %%
+print(
+    "longer side, share of digits:",
+    {
+        side: f"{(torch.maximum(heights, widths) == side).double().mean():.1%}"
+        for side in (19, 20, 21)
+    },
+)
+
+# %% [markdown]
+# Practically every digit measures 20 pixels on its longer side. **A network that is to recognise a
+# digit as a whole must see 20 pixels; one that is to see it wherever it lies, 28.** That is the
+# whole specification of the next notebook.
+#
+# Where do they lie? The mean of all digits, with the smallest box that holds 99 % of all ink:
+
+
+# %%
+def box_of(mean_image, share=0.99):
+    """The smallest centred square (top, left, bottom, right) with `share` of the ink."""
+    for margin in range(13, -1, -1):
+        inside = mean_image[margin : 28 - margin, margin : 28 - margin].sum()
+        if inside >= share * mean_image.sum():
+            return margin, margin, 27 - margin, 27 - margin
+
+
+mean_digit = pixels.mean(dim=0).numpy()
+box = box_of(mean_digit)
+print(f"rows and columns {box[0]} to {box[2]}: {box[2] - box[0] + 1} pixels")
+
+# %%
+plots.keep(plots.plot_mean_digit(mean_digit, box).figure, "01_mean_digit")
+
+# %% [markdown]
+# ## Augmentation: new digits from old
+#
+# A digit turned by a few degrees is the same digit. The recipe this course began from turns by up
+# to 7° and, with *CoarseDropout* (Cutout), blots out one to three holes of 4 or 5 pixels. Each
+# happens to half of the images. Ten times the same digit:
+
+# %%
+transform = augment.sample_transform(REFERENCE, seed=3)
+five = (train.images[0] / 255).numpy()
+many = [transform(image=five)["image"] for _ in range(10)]
+plots.keep(plots.show_images(np.stack(many)), "01_augmented")
+
+# %% [markdown]
+# ### What does `fill=1` mean?
+#
+# Rotation leaves corners that no pixel was moved to; `fill` says what goes there. The source says
+# 1, "(white)". Is it? Look at the corner of a black image turned by 45°, in three representations.
+
+# %%
+from dataclasses import replace
+
+turn = augment.sample_transform(replace(REFERENCE, affine_p=1, holes_p=0, rotation=45), seed=0)
+blank = np.zeros((28, 28), np.float32)
+corners = {
+    "uint8, 0..255": turn(image=blank.astype(np.uint8))["image"][0, 0] / 255,
+    "float, 0..1": turn(image=blank)["image"][0, 0],
+    "after Normalize": turn(image=blank + np.float32(black))["image"][0, 0] * deviation + mean,
+}
+
+# %%
+for representation, brightness in corners.items():
+    print(f"{representation:16} the corner is {brightness:.3f} of white")
+
+# %% [markdown]
+# The same 1 is **black** on bytes, **white** on floats in 0..1, and **mid-grey** once the image is
+# standardised. Only one of them is what the author meant, and no error is raised in the others.
+# Our reference follows the words, so it turns floats in 0..1; and since digits live on black, the
+# better recipes of this course fill with 0.
+
+# %%
+assert corners["uint8, 0..255"] < 0.005
+assert corners["float, 0..1"] == 1
+assert 0.4 < corners["after Normalize"] < 0.5
+
+# %% [markdown]
+# ### A trap: workers that repeat each other
+#
+# A `DataLoader` with two workers gives each a *copy* of the transform, random state and all, and
+# albumentations does not listen to `torch.manual_seed`. So both workers, and every epoch, draw the
+# same augmentations. `seed_worker` mends it. Load one digit 48 times and count different images:
+
+
+# %%
+def different(epochs, mended):
+    """How many different images come of one digit, 24 an epoch, with two workers."""
+    order = torch.zeros(24, dtype=torch.long)
+    transform = augment.sample_transform(replace(REFERENCE, affine_p=1, holes_p=1), seed=0)
+    loader = torch.utils.data.DataLoader(
+        augment.AugmentedDigits(train, order, transform), batch_size=4, num_workers=2,
+        worker_init_fn=augment.seed_worker if mended else None,
+        generator=torch.Generator().manual_seed(0),
+    )  # fmt: skip
+    return len({image.numpy().tobytes() for _ in range(epochs) for x, _ in loader for image in x})
+
+
+# %%
+trapped, mended = different(2, mended=False), different(2, mended=True)
+assert (trapped, mended) == (12, 48)
+print(f"as it is: {trapped} different images of 48; with seed_worker: {mended}")
+
+# %% [markdown]
+# Three quarters of the augmentation were lost, in silence. **Always look at what the network
+# sees, not at what the configuration says.**
+#
+# ## What was shown
+#
+# - Black is 0, and standardised black is −0.42: know which representation you are in.
+# - A digit measures 20 pixels in an image of 28: the next notebook designs for these two numbers.
+# - An augmentation must be looked at: `fill=1` and `num_workers=2` both do what they say, and
+#   neither does what was meant.
+#
+# Next: [2 · Architecture and receptive fields](02_architecture.ipynb)
+
+# %%
+assert round(black, 2) == -0.42
