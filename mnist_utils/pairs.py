@@ -4,7 +4,6 @@ Command line: `python -m mnist_utils.pairs [--check] [notebooks/01_data.py ...]`
 rebuilds and executes; `--check` only compares, whatever the timestamps.
 """
 
-import os
 from itertools import zip_longest
 from pathlib import Path
 
@@ -95,7 +94,6 @@ def main() -> None:
         if found := [text for text in map(difference, sources) if text]:
             raise InputError("; ".join(found) + "; run `make notebooks`")
         return
-    os.environ.setdefault("PYTHONWARNINGS", "default")
     for source in tqdm(sources, unit="notebook", disable=None):
         print(source.name, flush=True)
         rebuild(source)
