@@ -88,7 +88,7 @@ STUDIES = {
 PLAN = (
     {
         "reference": (RECIPES["reference"], 1),
-        "reference_batch": (RECIPES["reference_batch"], 2),
+        "reference_batch": (RECIPES["reference_batch"], 3),
         "course": (RECIPES["course"], 5),
         "small": (RECIPES["small"], 5),
         "fast": (RECIPES["fast"], 10),
