@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+import jupytext
+
 from mnist_utils import checkpoint, errors, models, recipes, report, reproduce
 from mnist_utils.describe import describe
 from mnist_utils.errors import InputError
@@ -18,6 +20,11 @@ from mnist_utils.errors import InputError
 ROOT = Path(__file__).resolve().parent.parent
 README, CLAIMS = ROOT / "README.md", ROOT / "results" / "CLAIMS.md"
 MARK = re.compile(r"<!--=([\w./-]+)-->(.*?)<!--/-->", re.DOTALL)
+# A number with the unit of a measurement, in prose.
+FIGURE = re.compile(
+    r"\d[\d.,]*(?: million)?\s?"
+    r"(?:%|points|parameters|multiply-adds|MACs|errors|pixels|CPU s|CPU seconds|times)(?!\w)"
+)
 
 
 class Claim(NamedTuple):
@@ -34,7 +41,7 @@ class Claim(NamedTuple):
 def claims(results: Path = reproduce.RESULTS) -> dict[str, Claim]:
     """All figures by key, as `results` and the code give them now."""
     found = {}
-    for builder in (_source, _networks, _reference, _recipes, _ablations, _bench):
+    for builder in (_source, _networks, _reference, _recipes, _ablations, _bench, _notebooks):
         found |= builder(results)
     return found
 
@@ -176,6 +183,23 @@ def _bench(results: Path) -> dict[str, Claim]:
                            percent(first["fast_one_epoch"]["test_accuracy"])),
     }  # fmt: skip
     return {f"bench.{key}": Claim(*text, **about) for key, text in texts.items()}
+
+
+def _notebooks(_) -> dict[str, Claim]:
+    """The figures in the notebooks' prose; each notebook's own cells compute or assert them."""
+    found = {}
+    for source in sorted((ROOT / "notebooks").glob("[0-9]*.py")):
+        number = source.stem.split("_")[0]
+        for cell in jupytext.read(source).cells:
+            if cell.cell_type != "markdown":
+                continue
+            for line in cell.source.replace("|", " ").splitlines():
+                for figure in FIGURE.findall(line):
+                    key = f"notebook{number}.{len(found) + 1}"
+                    statement = " ".join(line.split()).replace("*", "")
+                    command = f"make test; cells of {source.stem}"
+                    found[key] = Claim(f"… {statement} …", figure, "", "", command)
+    return found
 
 
 # --- rendering ----------------------------------------------------------------------------------
