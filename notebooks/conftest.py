@@ -8,6 +8,7 @@
 
 import base64
 import io
+import os
 import tempfile
 import time
 from queue import Empty
@@ -22,6 +23,8 @@ BLOCK = 6  # pixels: pictures are compared by the mean of blocks of this side
 DIFFERENT = 24  # grey levels of 255 by which a block's means may differ
 TOLERATED = 0.01  # share of inked blocks that may differ
 
+FOLDER = pytest.StashKey[tempfile.TemporaryDirectory]()
+
 compare_without_pictures = IPyNbCell.compare_outputs
 run_without_check = IPyNbCell.runtest
 await_reply_blindly = RunningKernel.await_reply
@@ -31,14 +34,13 @@ def pytest_configure(config):
     IPyNbCell.compare_outputs = compare_outputs
     IPyNbCell.runtest = runtest
     RunningKernel.await_reply = await_reply
+    # Kernels inherit this: they save their pictures beside, not over, those of the repository.
+    config.stash[FOLDER] = tempfile.TemporaryDirectory()
+    os.environ["MNIST_IMAGES"] = config.stash[FOLDER].name
 
 
-@pytest.fixture(autouse=True, scope="session")
-def images_go_elsewhere():
-    """Let notebooks save their pictures beside, not over, those of the repository."""
-    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MNIST_IMAGES", folder)
-        yield
+def pytest_unconfigure(config):
+    config.stash[FOLDER].cleanup()
 
 
 def pictures(outputs) -> list[str]:
