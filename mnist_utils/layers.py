@@ -17,6 +17,8 @@ from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from mnist_utils import channels
+from mnist_utils.channels import Reads
 from mnist_utils.errors import InputError
 from mnist_utils.operations import (
     AXES,
@@ -52,6 +54,9 @@ class Row:
     `padding='same'`, the statistics of GroupNorm) has `shown=False`. A container such as `layer4`
     is one more row that repeats the one whose output it returns, and counts nothing itself;
     `inside` are the positions of the rows that it contains.
+
+    `reads` is empty where all channels read all of `inputs`. After a concatenation channels differ:
+    then it holds, for each group of channels, the (row, group of that row) that it reads.
     """
 
     name: str
@@ -66,6 +71,7 @@ class Row:
     nbytes: int = 0  # of newly written output, one sample; 0 for views and in-place layers
     shown: bool = False
     inside: tuple[int, ...] = ()
+    reads: Reads = ()
 
 
 def read(model: nn.Module, input_shape: Sequence[int] = (1, 28, 28)) -> list[Row]:
@@ -166,7 +172,7 @@ class _Reader(TorchDispatchMode):
         super().__init__()
         self.model, self.path, self.layers = model, [""], []
         self.rows = [Row("input", "input", ())]
-        self.state: dict[tuple, tuple[int, Dims]] = {}
+        self.state: dict[tuple, tuple[int, Dims, Tensor | None]] = {}  # row, dims, groups
         self.unread: set[int] = set()  # storages that were written in parts, or hold statistics
         self.writer: dict[int, int] = {}  # storage -> the row that first wrote to it
         self.alive: list[Tensor] = []  # so that no storage's number is given out twice
@@ -203,6 +209,7 @@ class _Reader(TorchDispatchMode):
         place = {old: new for new, old in enumerate(order)}
         for row in self.rows:
             row.inputs = tuple(place[i] for i in row.inputs)
+            row.reads = tuple(tuple((place[i], g) for i, g in group) for group in row.reads)
             row.inside = tuple(place[i] for i in row.inside)
         return [self.rows[i] for i in order]
 
@@ -239,10 +246,10 @@ class _Reader(TorchDispatchMode):
         results = [t for t in outputs if self.depends(t)]
         made = len(self.rows) > layer.first
         if results:
-            index, dims = self._lookup(results[0])
+            index, dims, groups = self._lookup(results[0])
             if index < layer.first and (layer.leaf or not made):  # it returned its input
-                index = self._new((index,), dims)
-                self._bind(results[0], index, dims)
+                index = self._new((index,), dims, reads=channels.unchanged(index, groups))
+                self._bind(results[0], index, dims, groups)
                 layer.leaf = True
         elif made:
             index = len(self.rows) - 1
@@ -280,9 +287,9 @@ class _Reader(TorchDispatchMode):
         row.output_shape = last.output_shape
         self.rows.append(row)
 
-    def _new(self, inputs: Iterable[int], dims: Dims, windows=(POINT, POINT), reason="") -> int:
+    def _new(self, inputs, dims: Dims, windows=(POINT, POINT), reason="", reads: Reads = ()) -> int:
         inputs = tuple(dict.fromkeys(inputs))
-        self.rows.append(Row("", "", inputs, extent_of(dims), tuple(windows), reason))
+        self.rows.append(Row("", "", inputs, extent_of(dims), tuple(windows), reason, reads=reads))
         return len(self.rows) - 1
 
     # Tensors
@@ -293,15 +300,15 @@ class _Reader(TorchDispatchMode):
     def _key(self, t: Tensor) -> tuple:
         return self._storage(t), t.storage_offset(), tuple(t.shape), t.stride()
 
-    def _bind(self, t: Tensor, index: int, dims: Dims) -> None:
-        self.state[self._key(t)] = (index, dims)
+    def _bind(self, t: Tensor, index: int, dims: Dims, groups: Tensor | None = None) -> None:
+        self.state[self._key(t)] = (index, dims, groups)
         self.writer.setdefault(self._storage(t), index)
         self.alive.append(t)
 
     def depends(self, t: Tensor) -> bool:
         return self._key(t) in self.state or self._storage(t) in self.unread
 
-    def _lookup(self, t: Tensor) -> tuple[int, Dims]:
+    def _lookup(self, t: Tensor) -> tuple[int, Dims, Tensor | None]:
         if self._key(t) not in self.state:
             index = self._new((0,), (), reason="it reads a tensor that was written in parts")
             self._bind(t, index, tuple(mixed((), n) for n in t.shape))
@@ -327,7 +334,8 @@ class _Reader(TorchDispatchMode):
         alone = not self.layers or not self.layers[-1].leaf  # TorchScript's code, for example
         if alone:
             self.open_call(name)
-        maps = [(t, *self._lookup(t)) for t in maps if name != "copy_" or t is not args[0]]
+        known = [(t, *self._lookup(t)) for t in maps if name != "copy_" or t is not args[0]]
+        maps, groups = [one[:3] for one in known], [one[3] for one in known]
         used = dict.fromkeys(self._storage(t) for t in tensors)
         self.layers[-1].parameters += [self.unused.pop(s) for s in used if s in self.unused]
         out = func(*args, **(kwargs or {}))
@@ -335,7 +343,8 @@ class _Reader(TorchDispatchMode):
         outputs = list(_tensors([out]))
         rule = join if torch.Tag.pointwise in func.tags else RULE_OF.get(name.rstrip("_"))
         if maps and outputs and name not in SHAPE_ONLY:
-            self._follow(rule, Operation(name.rstrip("_"), arguments, maps, ()), outputs)
+            op = Operation(name.rstrip("_"), arguments, maps, tuple(outputs[0].shape))
+            self._follow(rule, op, groups, outputs)
         if func._schema.is_mutable and outputs:
             alike = rule is join and len(maps) == 1 and name[-1] == "_" and name != "copy_"
             if not alike and (maps or self.depends(outputs[0])):
@@ -355,8 +364,7 @@ class _Reader(TorchDispatchMode):
             self.unread.add(storage)
             self.alive.append(written)
 
-    def _follow(self, rule, op: Operation, outputs: list[Tensor]) -> None:
-        op = op._replace(shape=tuple(outputs[0].shape))
+    def _follow(self, rule, op: Operation, groups: list, outputs: list[Tensor]) -> None:
         inputs = [index for _, index, _ in op.maps]
         first = next((v for v in op.arguments.values() if isinstance(v, Tensor)), None)
         try:
@@ -365,35 +373,47 @@ class _Reader(TorchDispatchMode):
             if rule not in (join, cat, matmul) and (len(op.maps) > 1 or first is not op.maps[0][0]):
                 raise Unreadable("its weights or indices are computed from the image")
             dims, windows = rule(op)
+            maps = [(i, own, g) for (_, i, own), g in zip(op.maps, groups, strict=True)]
             if rule is join:
-                inputs = [self._broadcast(i, m, dims) for _, i, m in op.maps]
+                maps = [self._spread(*one, dims) for one in maps]
                 if axes := statistics(op):
-                    pooled = self._new(inputs, (), whole(dims, axes))
-                    self.rows[pooled].extent = tuple(
-                        1 if k in axes else n for k, n in enumerate(extent_of(dims))
-                    )
-                    spread = [BROADCAST if k in axes else POINT for k in AXES]
-                    inputs.append(self._new((pooled,), dims, spread))
-            index = self._new(inputs, dims, windows)
+                    maps.append(self._pooled(op, maps, dims, axes))
+                inputs = [index for index, *_ in maps]
+            follow = channels.follow(rule, op, maps, dims, outputs)
         except Unreadable as error:
-            dims, index = None, self._new(inputs, (), reason=str(error))
-        for out in outputs:
-            if dims is None:
+            index = self._new(inputs, (), reason=str(error))
+            for out in outputs:
                 self._bind(out, index, tuple(mixed((), n) for n in out.shape))
-            elif len(dims) == out.dim():  # split gives maps with fewer channels each
+            return
+        made = [(self._new(inputs, dims, windows, reads=reads), g) for g, reads in follow]
+        for k, out in enumerate(outputs):
+            if len(dims) == out.dim():  # split gives maps with fewer channels each
                 fitted = zip(dims, out.shape, strict=True)
-                self._bind(
-                    out, index, tuple(d if size_of(d) == n else mixed(d, n) for d, n in fitted)
-                )
+                own = tuple(d if size_of(d) == n else mixed(d, n) for d, n in fitted)
+                index, its_groups = made[min(k, len(made) - 1)]
+                self._bind(out, index, own, its_groups)
             else:  # statistics beside the result
                 self.unread.add(self._storage(out))
                 self.alive.append(out)
 
-    def _broadcast(self, index: int, own: Dims, dims: Dims) -> int:
+    def _spread(self, index: int, own: Dims, groups: Tensor | None, dims: Dims) -> tuple:
         """A map of one unit that meets a larger one is read by all of its units."""
         pairs = zip(extent_of(own), extent_of(dims), strict=True)
         spread = [BROADCAST if n == 1 and m > 1 else POINT for n, m in pairs]
-        return self._new((index,), dims, spread) if BROADCAST in spread else index
+        if BROADCAST in spread:
+            index = self._new((index,), dims, spread, reads=channels.unchanged(index, groups))
+        return index, own, groups
+
+    def _pooled(self, op: Operation, maps: list, dims: Dims, axes: list[int]) -> tuple:
+        """The statistics of a normalisation: pooled over the whole map, read by all units."""
+        [(groups, reads)] = channels.follow(statistics, op, maps, dims)
+        pooled = self._new((i for i, *_ in maps), (), whole(dims, axes), reads=reads)
+        self.rows[pooled].extent = tuple(
+            1 if k in axes else n for k, n in enumerate(extent_of(dims))
+        )
+        spread = [BROADCAST if k in axes else POINT for k in AXES]
+        index = self._new((pooled,), dims, spread, reads=channels.unchanged(pooled, groups))
+        return index, dims, groups
 
 
 class _Calls(TorchFunctionMode):

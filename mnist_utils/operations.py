@@ -92,7 +92,8 @@ def _regroup(dims: Dims, shape: Sequence[int]) -> Dims:
 
 
 # --- The table of operations, PyTorch's own (ATen's) names -------------------------------------
-# Each rule returns the dims of the output and the windows along height and width.
+# Each rule returns the dims of the output and the windows along height and width; what the channels
+# do meanwhile matters after a concatenation only, and is followed in `channels`.
 
 
 class Operation(NamedTuple):
@@ -151,21 +152,26 @@ def cat(op):
     return (*maps[0][:d], mixed(maps[0][d], op.shape[d]), *maps[0][d + 1 :]), (POINT, POINT)
 
 
-def _view(op):
+def view(op):
     return _regroup(op.dims, op.shape), (POINT, POINT)
 
 
-def _permute(op):
-    order = list(range(len(op.dims)))
+def order(op) -> list[int]:
+    """Where each dimension of a permuted map comes from."""
+    result = list(range(len(op.dims)))
     if op.name == "permute":
-        order = [d % len(order) for d in op.arguments["dims"]]
-    elif order:
+        result = [d % len(result) for d in op.arguments["dims"]]
+    elif result:
         i, j = op.arguments.get("dim0", 0), op.arguments.get("dim1", -1)
-        order[i], order[j] = order[j], order[i]
-    return tuple(op.dims[d] for d in order), (POINT, POINT)
+        result[i], result[j] = result[j], result[i]
+    return result
 
 
-def _reduce(op):
+def permute(op):
+    return tuple(op.dims[d] for d in order(op)), (POINT, POINT)
+
+
+def reduce(op):
     """Mean, sum or maximum over dimensions: global pooling where they hold an axis."""
     over = op.chosen("dim")
     windows = whole(op.dims, [k for d in over for k in _axes(op.dims[d])])
@@ -173,12 +179,17 @@ def _reduce(op):
     return _regroup(dims, op.shape), windows
 
 
-def matmul(op):
-    """A Linear layer reads the whole of the dimension that it multiplies."""
+def multiplied(op) -> int:
+    """The dimension that a product sums over."""
     sides = [i for i, k in enumerate(PRODUCTS[op.name]) if op.arguments[k] is op.maps[0][0]]
     if len(op.maps) > 1 or not sides:
         raise Unreadable("it multiplies two maps by one another, as attention does")
-    d = len(op.dims) - (2 if sides == [1] else 1)
+    return len(op.dims) - (2 if sides == [1] else 1)
+
+
+def matmul(op):
+    """A Linear layer reads the whole of the dimension that it multiplies."""
+    d = multiplied(op)
     return op.changed({d}), whole(op.dims, _axes(op.dims[d]))
 
 
@@ -200,6 +211,13 @@ def _slide(op, windows, channels=False):
     return tuple(dims), along
 
 
+def slid(op) -> int:
+    """Over how many of the last dimensions a pooling, resizing or padding slides."""
+    if "pad" in op.name:
+        return len(op.arguments.get("pad", op.arguments.get("padding"))) // 2
+    return int(next(c for c in op.name if c.isdigit()))
+
+
 def _each(op, n, *keys_and_defaults):
     """Arguments as lists of `n`: PyTorch also takes one number for all, or none for a default."""
     for key, default in keys_and_defaults:
@@ -209,7 +227,7 @@ def _each(op, n, *keys_and_defaults):
         yield value * (n // len(value))
 
 
-def _convolution(op):
+def convolution(op):
     kernel = op.arguments["weight"].shape[2:]
     if op.arguments["transposed"]:
         raise Unreadable("a transposed convolution, whose units see fields of several sizes")
@@ -219,16 +237,17 @@ def _convolution(op):
     return _slide(op, [Window(*w) for w in zip(kernel, *rest, strict=True)], channels=True)
 
 
-def _pool(op):
+def pool(op):
     kernel = op.arguments["kernel_size"]
-    n = int(op.name.removesuffix("_with_indices")[-2])
-    columns = _each(op, n, ("kernel_size", 0), ("stride", kernel), ("padding", 0), ("dilation", 1))
+    columns = _each(
+        op, slid(op), ("kernel_size", 0), ("stride", kernel), ("padding", 0), ("dilation", 1)
+    )
     return _slide(op, [Window(*w) for w in zip(*columns, strict=True)])
 
 
-def _resize(op):
+def resize(op):
     """Adaptive pooling and interpolation: readable where every unit sees equally much."""
-    n = int(next(c for c in op.name if c.isdigit()))
+    n = slid(op)
     before, after = op.maps[0][0].shape[-n:], op.shape[-n:]
     windows = []
     for old, new in zip(before, after, strict=True):
@@ -242,21 +261,27 @@ def _resize(op):
     return _slide(op, windows)
 
 
-def _pad(op):
+def pad(op):
     before = op.arguments.get("pad", op.arguments.get("padding"))[-2::-2]
     kinds = {"constant": "zeros", "reflection": "reflect", "replication": "replicate"}
     border = kinds[op.name.split("_")[0]]
     return _slide(op, [Window(1, padding=n, border=border) for n in before])
 
 
-def _slice(op):
+def bounds(op) -> tuple[int, int, int]:
+    """(start, step, length) of what `select` or a slice takes."""
+    d = op.arguments["dim"] % len(op.dims)
+    size = size_of(op.dims[d])
+    if op.name == "select":
+        return op.arguments["index"] % size, 1, 1
+    start = op.arguments["start"] or 0
+    return min(max(start + size * (start < 0), 0), size), op.arguments["step"], op.shape[d]
+
+
+def cut(op):
     d = op.arguments["dim"] % len(op.dims)
     here, size, windows = op.dims[d], size_of(op.dims[d]), [POINT, POINT]
-    if op.name == "select":
-        start, step, new = op.arguments["index"] % size, 1, 1
-    else:
-        start, step, new = op.arguments["start"] or 0, op.arguments["step"], op.shape[d]
-        start = min(max(start + size * (start < 0), 0), size)
+    start, step, new = bounds(op)
     if new != size and _axes(here, 1):
         if len(here) > 1:
             raise Unreadable("it takes some of the flattened pixels")
@@ -286,7 +311,7 @@ def _along(op):
     return op.changed({d for d in over if size_of(op.dims[d]) != op.shape[d]}), (POINT, POINT)
 
 
-def _stretch(op):
+def stretch(op):
     """expand and repeat: of channels, or of a map of one unit."""
     dims, windows = [], [POINT, POINT]
     for dim, n in zip(((),) * (len(op.shape) - len(op.dims)) + op.dims, op.shape, strict=True):
@@ -299,7 +324,7 @@ def _stretch(op):
     return tuple(dims), windows
 
 
-def _restride(op):
+def restride(op):
     if tuple(op.maps[0][0].shape) != op.shape:
         raise Unreadable("it reads memory by strides of its own")
     return op.dims, (POINT, POINT)
@@ -326,22 +351,22 @@ RULES = {
     "alias copy detach hardswish hardtanh leaky_relu lift_fresh log_sigmoid_forward "
     "native_batch_norm native_dropout native_group_norm native_layer_norm prelu rrelu_with_noise",
     cat: "cat stack",
-    _view: "_reshape_alias _unsafe_view flatten reshape squeeze unsqueeze view",
-    _permute: "permute t transpose",
-    _reduce: "amax amin argmax argmin linalg_vector_norm logsumexp max mean min std sum var",
+    view: "_reshape_alias _unsafe_view flatten reshape squeeze unsqueeze view",
+    permute: "permute t transpose",
+    reduce: "amax amin argmax argmin linalg_vector_norm logsumexp max mean min std sum var",
     matmul: " ".join(PRODUCTS),
-    _convolution: "_convolution convolution",
-    _pool: "avg_pool1d avg_pool2d avg_pool3d max_pool2d_with_indices max_pool3d_with_indices",
-    _resize: "_adaptive_avg_pool2d _adaptive_avg_pool3d _upsample_bilinear2d_aa "
+    convolution: "_convolution convolution",
+    pool: "avg_pool1d avg_pool2d avg_pool3d max_pool2d_with_indices max_pool3d_with_indices",
+    resize: "_adaptive_avg_pool2d _adaptive_avg_pool3d _upsample_bilinear2d_aa "
     "_upsample_nearest_exact2d adaptive_max_pool2d upsample_bicubic2d upsample_bilinear2d "
     "upsample_nearest2d",
-    _pad: "constant_pad_nd reflection_pad1d reflection_pad2d replication_pad1d replication_pad2d",
-    _slice: "select slice",
+    pad: "constant_pad_nd reflection_pad1d reflection_pad2d replication_pad1d replication_pad2d",
+    cut: "select slice",
     _index: "index",
     _along: "channel_shuffle cumsum flip glu index_select native_channel_shuffle roll sort split "
     "split_with_sizes topk unbind",
-    _stretch: "expand repeat",
-    _restride: "as_strided",
+    stretch: "expand repeat",
+    restride: "as_strided",
 }
 RULE_OF = {name: rule for rule, names in RULES.items() for name in names.split()}
 SHAPE_ONLY = {f"{k}_like" for k in ("empty", "full", "ones", "rand", "randn", "zeros")}
@@ -351,7 +376,7 @@ READS_VALUES = {"_local_scalar_dense", "equal", "__array__", "__dlpack__", "nump
 
 def multiply_adds(name: str, a: dict, out) -> list[tuple[int, ...]]:
     """The MACs of one operation on one sample, as the factors one would multiply on paper."""
-    if RULE_OF.get(name) is _convolution:
+    if RULE_OF.get(name) is convolution:
         return [(*a["weight"].shape, *(a["input"] if a["transposed"] else out).shape[2:])]
     if name in PRODUCTS:
         left, right = (a[k].shape for k in PRODUCTS[name])

@@ -7,7 +7,8 @@ between the fields of two neighbouring units. Pixels are counted from 0 at their
 of unit 0's field, is `−padding + (size − 1)/2` (Dang Ha's own starts are 0.5 larger).
 
 All of it describes `eval()`, where BatchNorm and Dropout change no receptive field. The field
-of a map is that of all its channels together.
+of a map is that of all its channels together; those of a concatenation are told apart until they
+mix (`channels`).
 """
 
 import copy
@@ -129,30 +130,65 @@ def fields(rows: Sequence[Row], global_context: bool = True) -> list[tuple[Field
     Squeeze-and-excitation, or the statistics of GroupNorm, let every unit see the whole map.
     `global_context=False` leaves such branches out where a local one goes beside them.
     """
-    image, found = rows[0].extent, [(Field(), Field())]
-    for row in rows[1:]:
-        found.append(_field(row, [found[i] for i in row.inputs], image, global_context))
+    image, found = rows[0].extent, []
+    groups: list[list] = []  # by row, the fields of each group of its channels
+    for i, row in enumerate(rows):
+        groups.append([])
+        for reads in _reads_of(rows, i):
+            inputs = []
+            for j, chosen in reads.items():
+                part = found[j]
+                if len(chosen) < len(groups[j]) and not isinstance(part, Unknown):
+                    part = _meet(rows[j], [groups[j][g] for g in chosen], image, global_context)
+                inputs.append(part)
+            groups[i].append(_field(row, inputs, image, global_context))
+        found.append(_meet(row, groups[i], image, global_context))
     return found
 
 
+def _reads_of(rows: Sequence[Row], i: int) -> list[dict[int, list[int]]]:
+    """For each group of a row's channels the rows it reads, and which groups of theirs."""
+    row = rows[i]
+    if not row.reads:
+        return [{j: list(range(len(rows[j].reads) or 1)) for j in row.inputs}]
+    return [{j: [g for k, g in group if k == j] for j, _ in group} for group in row.reads]
+
+
 def _field(row: Row, inputs: list, image: tuple[int, int], global_context: bool):
+    if row.kind == "input":
+        return Field(), Field()
     for found in inputs:
         if isinstance(found, Unknown):
             return found
     if row.reason or not inputs:
         return Unknown(row.name, row.reason or CONSTANT)
     if not global_context:
-        inputs = [i for i in inputs if not (i[0].fixed or i[1].fixed)] or inputs
+        inputs = _local(inputs)
+    slid = [tuple(map(slide, found, row.windows)) for found in inputs]
+    return _meet(row, slid, image, True)
+
+
+def _local(found: list) -> list:
+    return [i for i in found if not (i[0].fixed or i[1].fixed)] or found
+
+
+def _meet(row: Row, found: list, image: tuple[int, int], global_context: bool):
+    """The fields along both axes of channels, or of branches, taken together."""
+    for one in found:
+        if isinstance(one, Unknown):
+            return one
+    if not global_context:
+        found = _local(found)
+    if len(found) == 1:
+        return found[0]
     both = []
     for axis in AXES:
-        branches = [slide(found[axis], row.windows[axis]) for found in inputs]
-        if len(branches) > 1:
-            branches = [merge(branches, row.extent[axis], image[axis])]
-        if branches[0] is None:
-            jumps = sorted({found[axis].jump for found in inputs})
+        field = merge([one[axis] for one in found], row.extent[axis], image[axis])
+        if field is None:
+            jumps = sorted({one[axis].jump for one in found})
             why = f"jumps {jumps}" if len(jumps) > 1 else "different reach"
             return Unknown(row.name, f"branches of {why} meet: its units see fields of many sizes")
-        both.append(branches[0])
+        both.append(field)
     return tuple(both)
 
 
@@ -184,25 +220,28 @@ def pixels(rows: Sequence[Row], index: int, unit: tuple[int, int]) -> Tensor:
     """
     if not all(0 <= u < n for u, n in zip(unit, rows[index].extent, strict=True)):
         raise InputError(f"unit={unit} is outside the map of {rows[index].extent} units")
-    reached = {index: torch.zeros(rows[index].extent)}
-    reached[index][unit] = 1
+    here = torch.zeros(rows[index].extent)
+    here[unit] = 1
+    reached = {(index, group): here for group in range(len(rows[index].reads) or 1)}
     for i in range(index, 0, -1):
-        if i not in reached:
-            continue
-        if rows[i].reason:
-            raise InputError(f"{rows[i].name} cannot be read: {rows[i].reason}")
-        mask = reached.pop(i)
-        for j in rows[i].inputs:
-            down, across = (
-                _reads(w, *n)
-                for w, *n in zip(rows[i].windows, rows[i].extent, rows[j].extent, strict=True)
-            )
-            seen = (down.T @ mask @ across > 0).float()
-            reached[j] = torch.maximum(reached.get(j, torch.zeros(1)), seen)
-    return reached.get(0, torch.zeros(rows[0].extent)) > 0
+        for group, reads in enumerate(_reads_of(rows, i)):
+            if (i, group) not in reached:
+                continue
+            if rows[i].reason:
+                raise InputError(f"{rows[i].name} cannot be read: {rows[i].reason}")
+            mask = reached.pop((i, group))
+            for j, chosen in reads.items():
+                down, across = (
+                    _taps(w, *n)
+                    for w, *n in zip(rows[i].windows, rows[i].extent, rows[j].extent, strict=True)
+                )
+                seen = (down.T @ mask @ across > 0).float()
+                for g in chosen:
+                    reached[j, g] = torch.maximum(reached.get((j, g), torch.zeros(1)), seen)
+    return reached.get((0, 0), torch.zeros(rows[0].extent)) > 0
 
 
-def _reads(window: Window, units: int, inputs: int) -> Tensor:
+def _taps(window: Window, units: int, inputs: int) -> Tensor:
     """Matrix (units, inputs) of 0 and 1: which position of the map before each unit reads."""
     matrix = torch.zeros(units, inputs)
     taps = torch.arange(window.kernel_size) * window.dilation - window.padding
