@@ -2,9 +2,16 @@
 
 import io
 import json
+import os
 import pickle
+import socket
 import subprocess
 import sys
+import tarfile
+import tempfile
+import threading
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import numpy as np
 import pytest
@@ -134,41 +141,67 @@ def test_the_server_loads_nothing_it_does_not_need():
 # --- the same four functions behind Ray Serve ---------------------------------------------------
 
 
-def test_ray_serve_answers_as_the_functions_do(digits, model):
-    import asyncio
+RAY_SERVE = """\
+import importlib, sys, ray, yaml
+from ray import serve
 
-    from starlette.requests import Request
-
-    from mnist_utils import serve_ray
-
-    replica = serve_ray.Digits.func_or_class(evaluate.REFERENCE.parent)
-
-    def ask(body, kind):
-        async def receive():
-            return {"type": "http.request", "body": body}
-
-        headers = [(b"content-type", kind.encode())]
-        request = Request({"type": "http", "method": "POST", "headers": headers}, receive)
-        return asyncio.run(replica(request))
-
-    answer = ask(npy(digits[:5]), NPY)
-    expected = inference.predict_fn(inference.input_fn(npy(digits[:5]), NPY), model)
-    assert (answer.status_code, answer.media_type) == (200, JSON)
-    assert json.loads(answer.body)["labels"] == expected.argmax(dim=1).tolist()
-    refusal = ask(b"[[", JSON)
-    assert refusal.status_code == 400
-    assert b"not whole JSON" in refusal.body
+port, temporary = sys.argv[1:]
+application = yaml.safe_load(open("config.yaml"))["applications"][0]
+ray.init(num_cpus=2, include_dashboard=False, object_store_memory=10**8, _temp_dir=temporary)
+serve.start(http_options={"host": "127.0.0.1", "port": int(port)})
+module, name = application["import_path"].split(":")
+serve.run(getattr(importlib.import_module(module), name), route_prefix=application["route_prefix"])
+print("ready", flush=True)
+sys.stdin.read()
+serve.shutdown()
+ray.shutdown()
+"""
 
 
-def test_ray_serve_s_archive_holds_all_it_imports(tmp_path):
-    import tarfile
-
-    from mnist_utils import serve_ray
-
-    serve_ray.pack(evaluate.REFERENCE.parent, tmp_path / "model.tar.gz")
-    with tarfile.open(tmp_path / "model.tar.gz") as tar:
+@pytest.fixture
+def ray_endpoint(tmp_path):
+    """The Ray Serve archive, unpacked and served by Ray itself; its URL."""
+    pack = "import sys; from mnist_utils import serve_ray; serve_ray.pack(*sys.argv[1:])"
+    archive = tmp_path / "model.tar.gz"
+    subprocess.run([sys.executable, "-c", pack, evaluate.REFERENCE.parent, archive], check=True)
+    with tarfile.open(archive) as tar:
         tar.extractall(tmp_path / "model", filter="data")
-    assert "mnist_utils.serve_ray:app" in (tmp_path / "model/config.yaml").read_text()
-    assert (tmp_path / "model/mnist_utils/serve_ray.py").exists()
-    assert (tmp_path / "model/code/requirements.txt").exists()
-    inference.model_fn(tmp_path / "model")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = os.environ | {
+        "PYTHONPATH": str(tmp_path / "model"),  # the archive's source, not the repository's
+        "SM_MODEL_DIR": str(tmp_path / "model"),
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_AUTH_MODE": "disabled",
+    }
+    log = tmp_path / "log"
+    with (
+        tempfile.TemporaryDirectory(prefix="ray", dir="/tmp") as temporary,  # sockets: short paths
+        log.open("w") as stderr,
+        subprocess.Popen(
+            [sys.executable, "-c", RAY_SERVE, str(port), temporary],
+            cwd=tmp_path / "model", env=environment, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr,
+        ) as server,
+    ):  # fmt: skip
+        timer = threading.Timer(180, server.kill)
+        timer.start()
+        assert any(line == "ready\n" for line in server.stdout), log.read_text()
+        yield f"http://127.0.0.1:{port}/"
+        server.communicate("")
+        timer.cancel()
+        assert server.returncode == 0, log.read_text()
+
+
+def test_ray_serve_answers_as_the_functions_do(ray_endpoint, digits, model):
+    def ask(body, kind):
+        return urlopen(Request(ray_endpoint, body, {"Content-Type": kind}), timeout=60)
+
+    with ask(npy(digits[:1000]), NPY) as answer:
+        labels = json.load(answer)["labels"]
+    expected = inference.predict_fn(inference.input_fn(npy(digits[:1000]), NPY), model)
+    assert labels == expected.argmax(dim=1).tolist()
+    with pytest.raises(HTTPError, match="400") as refusal:
+        ask(b"[[", JSON)
+    assert b"not whole JSON" in refusal.value.read()

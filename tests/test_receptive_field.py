@@ -347,7 +347,7 @@ def test_channels_that_see_different_fields_are_told_apart(steps):
 
 
 def first_half_of(mix):
-    """The first half of a concatenation of the image and of a 5×3 convolution of it, after `mix`."""
+    """The image beside a 5×3 convolution of it, mixed; then the first half of the channels."""
     return Odd(lambda s, x: mix(torch.cat([x, convolve(x, (5, 3))], 1))[:, :2].clone())
 
 
