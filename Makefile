@@ -14,7 +14,7 @@ RUN := $(VENV)/bin/python
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(READY) ## make .venv (about 3 minutes, 6 GB)
+setup: $(READY) ## make .venv (about 3 minutes, 7 GB)
 
 train: $(READY) ## train, evaluate, draw; EPOCHS=1 is the quick look, RECIPE=reference the source's
 	$(RUN) -m mnist_utils.train --recipe $(RECIPE) $(if $(EPOCHS),--epochs $(EPOCHS) --out runs/quick)

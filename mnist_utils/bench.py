@@ -152,6 +152,7 @@ def main() -> None:
     if arguments.rounds < 1:
         raise errors.InputError(f"--rounds {arguments.rounds} must be at least 1")
     torch.set_num_threads(1)
+    train.keep_freed_memory()
     split, test = data.load(train=True), data.load(train=False)
     result = {
         "date": date.today().isoformat(),

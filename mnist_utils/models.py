@@ -209,18 +209,25 @@ class FieldNet(nn.Module):
     """A family of equal budgets, about 6,000 parameters, and different receptive fields.
 
     A 2×2 mean, then `depth` valid 3×3 convolutions of `width` channels, each with BatchNorm and
-    ReLU, then GAP and 1×1. A unit before GAP sees `2 + 4·depth` pixels.
+    ReLU, then GAP and 1×1. A unit before GAP sees `2 + 4·dilation·depth` pixels. With `pointwise`,
+    a 1×1 convolution after each doubles the layers and leaves the field as it is.
     """
 
-    def __init__(self, depth: int, width: int):
+    def __init__(self, depth: int, width: int, dilation: int = 1, pointwise: bool = False):
         super().__init__()
         layers = [nn.AvgPool2d(2)]  # (1, 14, 14)   2
         for in_channels in [1] + [width] * (depth - 1):
             layers += [
-                nn.Conv2d(in_channels, width, kernel_size=3, bias=False),  # 4 pixels more each
+                nn.Conv2d(in_channels, width, kernel_size=3, dilation=dilation, bias=False),
                 nn.BatchNorm2d(width),
                 nn.ReLU(),
             ]
+            if pointwise:
+                layers += [
+                    nn.Conv2d(width, width, kernel_size=1, bias=False),
+                    nn.BatchNorm2d(width),
+                    nn.ReLU(),
+                ]
         self.features = nn.Sequential(*layers)
         self.gap = nn.AdaptiveAvgPool2d(1)
         self.head = nn.Conv2d(width, 10, kernel_size=1)
@@ -236,10 +243,22 @@ FIELD_NETWORKS = {
     for depth, width in {2: 24, 3: 17, 4: 14, 5: 12, 6: 11}.items()
 }
 
-NETWORKS = {
-    network.__name__: network
-    for network in (Model1, Model2, Model3, CourseNet, SmallNet, FastNet, ExampleNet)
-} | FIELD_NETWORKS
+# Controls of FieldNet10: its depth and parameters with a larger field, by dilation alone; its field
+# with twice the layers, by 1×1 convolutions alone.
+CONTROL_NETWORKS = {
+    "FieldNet18Dilated": partial(FieldNet, 2, 24, dilation=2),
+    "FieldNet26Dilated": partial(FieldNet, 2, 24, dilation=3),
+    "FieldNet10Pointwise": partial(FieldNet, 2, 21, pointwise=True),
+}
+
+NETWORKS = (
+    {
+        network.__name__: network
+        for network in (Model1, Model2, Model3, CourseNet, SmallNet, FastNet, ExampleNet)
+    }
+    | FIELD_NETWORKS
+    | CONTROL_NETWORKS
+)
 
 
 def build(name: str) -> nn.Module:

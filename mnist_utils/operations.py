@@ -1,6 +1,6 @@
 """One tensor operation read as windows: where the image's axes lie, and what slides along them.
 
-The table at the end of this room holds PyTorch's own (ATen's) operations by name. An operation
+The table at the end of this module holds PyTorch's own (ATen's) operations by name. An operation
 that is not in it is not guessed: `layers` makes it a row with a reason.
 """
 

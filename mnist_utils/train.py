@@ -4,6 +4,7 @@ Command line: `python -m mnist_utils.train --help`.
 """
 
 import argparse
+import ctypes
 import json
 import math
 import os
@@ -201,6 +202,7 @@ def train(
         Ctrl-C or SIGTERM, with a message that says what is saved.
     """
     torch.set_num_threads(settings.threads)
+    keep_freed_memory()
     container.check_gpu()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     split, held_out = _splits(settings, data_dir)
@@ -242,6 +244,19 @@ def train(
         story = describe_run(run, device, held_out)
         checkpoint.write_atomically(out / "history.json", json.dumps(story, indent=1) + "\n")
     return run
+
+
+def keep_freed_memory() -> None:
+    """Tell glibc to keep what freed tensors leave, up to 2 GiB, for the next step.
+
+    By default it returns the memory to the system after every step, which then costs a third of
+    the next one in page faults. Rounding is the same. Other C libraries: no effect.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD: man mallopt
+        libc = ctypes.CDLL(None)
+        libc.mallopt(mmap_threshold, 1 << 30)
+        libc.mallopt(trim_threshold, (2 << 30) - 1)
 
 
 def describe_run(run: Training, device: str, held_out: data.Split) -> dict:
