@@ -29,9 +29,10 @@ SDK = "3.27"
 PREFIX = "mnist"  # of every name and every S3 key
 TRAINING_IMAGE, SERVING_IMAGE = ("pytorch", "2.10.0"), ("pytorch", "2.6.0")
 
-# Dollars an hour on demand, us-east-1; what you pay stands at aws.amazon.com/sagemaker/pricing.
+# Dollars an hour on demand in us-east-1, as commonly quoted in 2026; what you pay stands at
+# aws.amazon.com/sagemaker/pricing.
 PRICES = {
-    "ml.g4dn.xlarge": 0.7364, "ml.g4dn.12xlarge": 4.89, "ml.g5.xlarge": 1.408,
+    "ml.g4dn.xlarge": 0.7364, "ml.g5.xlarge": 1.408,
     "ml.m5.large": 0.115, "ml.m5.xlarge": 0.23, "ml.c5.xlarge": 0.204,
 }  # fmt: skip
 
@@ -207,7 +208,7 @@ def price(instance_type: str, minutes: float, *, spot: bool = False, jobs: int =
         return f"{what}: at most {minutes} min each; see aws.amazon.com/sagemaker/pricing"
     dollars = PRICES[instance_type]
     most = jobs * dollars * minutes / 60
-    text = f"{what}: at most {minutes:g} min at ${dollars:.4g} an hour, so ${most:.2f}"
+    text = f"{what}: at most {minutes:g} min at ${dollars:.4g} an hour (us-east-1), so ${most:.2f}"
     return text + (" on demand; spot capacity costs less" if spot else "")
 
 
@@ -401,6 +402,11 @@ class _Log:
 def _describe(place: Place, job: str) -> dict:
     with _aws_errors():
         return place.client("sagemaker").describe_training_job(TrainingJobName=job)
+
+
+def log(place: Place, job: str) -> list[str]:
+    """The lines that a job has logged so far."""
+    return list(_Log(place, job).new_lines())
 
 
 def stop(place: Place, job: str) -> str:

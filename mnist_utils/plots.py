@@ -8,7 +8,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import MultipleLocator, PercentFormatter
 
 # Okabe and Ito's colours, told apart by the colour-blind too.
 BLUE, ORANGE, GREEN, RED, PURPLE, GREY = (
@@ -190,16 +190,26 @@ def plot_shares(labels, series: dict, *, ylabel: str, ax=None):
     return ax
 
 
-def plot_accuracy_against_field(fields, accuracies, deviations, *, ax=None):
-    """Draw mean accuracies, fractions, with deviations against receptive fields in pixels."""
+def plot_accuracy_against_field(fields, series: dict, *, ax=None):
+    """Draw accuracies against receptive fields in pixels.
+
+    `series` maps a name to (fields, mean accuracies, deviations), accuracies as fractions; `fields`
+    are the ticks.
+    """
     if ax is None:
         _, ax = plt.subplots()
-    ax.errorbar(fields, accuracies, yerr=deviations, marker="o", capsize=4)
-    ax.axvline(20, color=GREY, linestyle="--", linewidth=1)
-    ax.annotate("the digit: 20", (20, min(accuracies)), xytext=(4, 0), textcoords="offset points")
+    for (name, (where, means, deviations)), style in zip(
+        series.items(), ("o-", "s--", "^:"), strict=False
+    ):
+        ax.errorbar(where, means, yerr=deviations, fmt=style, capsize=4, label=name)
+    ax.axvline(20, color=GREY, linestyle=":", linewidth=1)
+    ax.annotate("a digit's longer side: 20", (20, ax.get_ylim()[0]), xytext=(4, 4),
+                textcoords="offset points", fontsize=9)  # fmt: skip
+    ax.yaxis.set_major_locator(MultipleLocator(0.005))
     ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=1))
-    ax.set(xlabel="receptive field before GAP, pixels", ylabel="validation accuracy",
-           xticks=fields)  # fmt: skip
+    ax.set(xlabel="receptive field before GAP, pixels", ylabel="validation accuracy", xticks=fields,
+           title="mean ± standard deviation, 3 seeds")  # fmt: skip
+    ax.legend(loc="center right")
     return ax
 
 
@@ -216,29 +226,51 @@ def plot_fields_on_digit(image, boxes: dict[str, Box], *, ax=None):
     Squares may reach beyond the image where the network pads it.
     """
     if ax is None:
-        _, ax = plt.subplots(figsize=(5.5, 5.5))
+        _, ax = plt.subplots(figsize=(6.5, 4.6))
     image = np.asarray(image)
     ax.imshow(image, cmap="gray")
-    colours = plt.get_cmap("viridis")(np.linspace(0.45, 1, len(boxes)))
-    for (name, box), colour in zip(boxes.items(), colours, strict=True):
-        ax.add_patch(_square(box, edgecolor=colour, linewidth=1.5, label=name))
+    colours = (ORANGE, "#56B4E9", GREEN, PURPLE, RED, BLUE)
+    for number, (name, box) in enumerate(boxes.items()):
+        colour, size = colours[number % len(colours)], round(box[0][1] - box[0][0] + 1)
+        ax.add_patch(_square(box, edgecolor=colour, linewidth=2, label=name))
+        ax.annotate(f"{size}", (box[1][1] + 0.2, box[0][0] - 0.2), color=colour, fontsize=10,
+                    ha="right", va="top", xytext=(-2, -2), textcoords="offset points")  # fmt: skip
     edges = np.array(list(boxes.values()), dtype=float)  # (layers, axis, first and last)
-    first = np.minimum(edges[:, :, 0].min(0), 0) - 1
-    last = np.maximum(edges[:, :, 1].max(0), np.array(image.shape) - 1) + 1
-    ax.set(ylim=(last[0], first[0]), xlim=(first[1], last[1]))
+    first = np.minimum(edges[:, :, 0].min(0), 0) - 1.5
+    last = np.maximum(edges[:, :, 1].max(0), np.array(image.shape) - 1) + 1.5
+    ax.set(ylim=(last[0], first[0]), xlim=(first[1], last[1]), xlabel="column, pixels",
+           ylabel="row, pixels")  # fmt: skip
     ax.grid(False)
-    ax.legend(loc="upper left", bbox_to_anchor=(1.02, 1), fontsize=8)
+    ax.legend(loc="upper left", bbox_to_anchor=(1.02, 1), title="sees of the image, pixels")
     return ax
 
 
-def plot_effective_field(weight, box: Box, *, ax=None):
-    """Draw how much each pixel (H, W) counts for a unit, in the square `box` that it can see."""
+def plot_effective_field(
+    weight, box: Box, *, image=None, contours: dict[str, float] | None = None, ax=None
+):
+    """Draw how much each pixel (H, W) counts for a unit, in the square `box` that it can see.
+
+    With an `image` (H, W) that is drawn instead, and over it the weight's `contours`: levels by
+    name.
+    """
     if ax is None:
-        _, ax = plt.subplots(figsize=(5, 5))
-    ax.imshow(np.asarray(weight), cmap="magma")
-    ax.add_patch(_square(box, edgecolor="white", linewidth=1.5, linestyle="--"))
+        _, ax = plt.subplots(figsize=(5.5, 4.6))
+    weight = np.asarray(weight)
+    if image is None:
+        drawn = ax.imshow(weight / weight.max(), cmap="magma", vmin=0)
+        ax.figure.colorbar(drawn, ax=ax, label="weight, of the largest", shrink=0.85)
+    else:
+        ax.imshow(np.asarray(image), cmap="gray")
+    for (name, level), colour in zip((contours or {}).items(), (ORANGE, "#56B4E9"), strict=False):
+        ax.contour(weight, levels=[level], colors=[colour], linewidths=2)
+        ax.plot([], [], color=colour, linewidth=2, label=name)
+    ax.add_patch(_square(box, edgecolor=RED, linewidth=2, linestyle="--", label="what it can see"))
+    height, width = weight.shape
+    ax.set(
+        xlabel="column, pixels", ylabel="row, pixels", xlim=(-2, width + 1), ylim=(height + 1, -2)
+    )
     ax.grid(False)
-    ax.set(xlabel="column, pixels", ylabel="row, pixels")
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3, fontsize=9)
     return ax
 
 

@@ -25,15 +25,15 @@ def leave_report(run, data_dir, out: Path) -> str:
     if run.config.validation:
         _, held_out = data.hold_out(held_out, run.config.validation)
     result = evaluate(run.evaluated, held_out)
+    what = "validation" if run.config.validation else "test"
     pictures = {
-        "curves.png": draw_curves(run.history),
+        "curves.png": draw_curves(run.history, what),
         "confusion.png": draw_confusion(result),
         "misclassified.png": draw_misclassified(result, held_out),
     }
     for name, figure in pictures.items():
         plots.save_figure(figure, out / name)
         plt.close(figure)
-    what = "validation" if run.config.validation else "test"
     low, high = result.interval
     return (
         f"\n{comparison(run.history[-1], what)}\n\n"
@@ -57,16 +57,17 @@ def comparison(row: dict, evaluated_on: str = "test") -> str:
     return "\n".join(lines)
 
 
-def draw_curves(history: list[dict]):
+def draw_curves(history: list[dict], evaluated_on: str = "test"):
     """Loss and accuracy against epochs, training and held-out; the figure."""
     figure, axes = plt.subplots(1, 2, figsize=(10, 4))
+    names = {"train": "while training", "test": f"{evaluated_on} digits"}
     for ax, quantity in zip(axes, ("loss", "accuracy"), strict=True):
-        for kind, label in (("train", "training, augmented"), ("test", "held out")):
+        for kind, label in names.items():
             rows = [row for row in history if f"{kind}_{quantity}" in row]
             plots.plot_curves(
                 [row["epoch"] for row in rows],
                 {label: [row[f"{kind}_{quantity}"] for row in rows]},
-                ylabel="negative log likelihood, nats" if quantity == "loss" else "accuracy",
+                ylabel="loss, nats" if quantity == "loss" else "accuracy",
                 percent=quantity == "accuracy",
                 ax=ax,
             )

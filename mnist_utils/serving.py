@@ -16,7 +16,7 @@ class Context:
 
     def __init__(self, model_dir: str, headers: dict | None = None):
         self.system_properties = {"model_dir": model_dir, "gpu_id": None}
-        self.request_processor = [self]
+        self.request_processor, self.model_name = [self], "model"
         self.headers, self.status, self.content_type = headers or {}, 200, "text/plain"
 
     def get_request_properties(self) -> dict:

@@ -88,26 +88,23 @@ assert network.parameters == total
 # %% [markdown]
 # ## What a dense head would have cost
 #
-# The source's best decision is what it left out. Its last map is 12×3×3; Model1, the skeleton of
-# notebook 2, ends at 32×8×8 and flattens it into a dense layer of ten outputs:
+# The source's best decision is what it left out. A dense layer reads every unit of the last map;
+# global average pooling (GAP) with a 1×1 convolution reads one mean a channel. Both heads, on
+# Model3's last map and on that of Model1, the skeleton of notebook 2:
 
 # %%
-dense = linear_parameters(32 * 8 * 8, 10)
+for name, (channels, side) in {"Model3": (12, 3), "Model1": (32, 8)}.items():
+    dense = linear_parameters(channels * side * side, 10)
+    gap_head = conv2d_parameters(channels, 10, 1)
+    print(f"{name}'s map {channels}×{side}×{side}: dense {dense:,}, GAP and 1×1 {gap_head}")
+
+# %%
 model1 = sum(p.numel() for p in models.build("Model1").parameters())
-assert dense == 32 * 8 * 8 * 10 + 10 == 20_490
-print(f"{dense:,} of Model1's {model1:,} parameters: {dense / model1:.0%}")
+assert dense == 32 * 8 * 8 * 10 + 10 == 20_490 > 3 * total
+print(f"{dense / model1:.0%} of Model1's {model1:,} parameters are its dense head")
 
 # %% [markdown]
-# One dense layer costs more than three whole Model3. Global average pooling and a 1×1 convolution
-# do the same job for
-
-# %%
-gap_head = conv2d_parameters(12, 10, 1)
-assert dense > 3 * total
-gap_head
-
-# %% [markdown]
-# parameters.
+# A dense head is dear on a large map: Model1's alone costs more than three whole Model3.
 #
 # ## Parameters are not work
 #
@@ -142,11 +139,13 @@ figure = plots.plot_shares(
 plots.keep(figure, "03_parameters_and_macs")
 
 # %% [markdown]
-# Most of the parameters sit behind the pool, most of the work before it. **To make a network smaller, look at its
-# end; to make it faster, look at its beginning.** That is why the fast recipe of this course starts
-# with a stride, and why its 17,274 parameters need less work than Model3's 6,016:
+# Model3's parameters are spread evenly, its work is not: nearly nine tenths of it happen before the
+# pool. **To make a network faster, look at its large maps; to make it smaller, look at its wide
+# layers.** The `fast` recipe of this course starts with a stride, and so its 17,274 parameters need
+# less work than Model3's 6,016:
 
 # %%
+assert 0.85 < network["block1"].macs_inside / network.macs < 0.9
 fast = describe(models.build("FastNet"), (1, 28, 28))
 assert fast.parameters == 17_274
 assert fast.macs < network.macs
@@ -163,7 +162,8 @@ assert torchsummary_total(table) == total
 print("\n".join(table.splitlines()[-12:-8]))
 
 # %% [markdown]
-# On two others they do not: a layer that is used twice, and a bare `nn.Parameter`.
+# On two others they do not. `torchsummary` adds up the parameters of each *call* of a *layer*: so a
+# layer that is used twice counts twice, and a bare `nn.Parameter` is in no layer and not at all.
 
 
 # %%
@@ -204,7 +204,7 @@ for odd in (Twice(), Scaled()):
 #
 # - A convolution has `out·in·k·k + out` parameters, whatever the image's size, and uses each weight
 #   once at every place of its output.
-# - Parameters crowd at the end of a network, multiply-adds at its beginning.
+# - Parameters sit where layers are wide, multiply-adds where maps are large.
 # - A table is a claim: hold it against `numel()`.
 #
 # Next: [4 · Training on SageMaker](04_sagemaker_training.ipynb)

@@ -211,7 +211,9 @@ def test_a_dry_run_prints_the_price_and_the_request_and_starts_nothing(place, ca
     before = set(place.rehearsal.jobs)
     assert jobs.submit(place, QUICK, minutes=30, dry_run=True) == ""
     first, request = capsys.readouterr().out.split("\n", 1)
-    assert first.startswith("ml.g4dn.xlarge: at most 30 min at $0.7364 an hour, so $0.37")
+    assert first.startswith(
+        "ml.g4dn.xlarge: at most 30 min at $0.7364 an hour (us-east-1), so $0.37"
+    )
     request = json.loads(request)
     assert request["StoppingCondition"]["MaxRuntimeInSeconds"] == 1800
     assert request["HyperParameters"]["recipe"] == "fast"
@@ -421,6 +423,6 @@ def test_bad_command_lines_cost_one_line(refused, capsys, arguments, words):
 
 def test_prices():
     assert jobs.price("ml.m5.large", 60) == (
-        "ml.m5.large: at most 60 min at $0.115 an hour, so $0.12"
+        "ml.m5.large: at most 60 min at $0.115 an hour (us-east-1), so $0.12"
     )
     assert "see aws.amazon.com/sagemaker/pricing" in jobs.price("ml.x1.huge", 60)

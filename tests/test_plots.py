@@ -34,8 +34,17 @@ def test_the_heat_map_and_its_square():
     _, given = plt.subplots()
     ax = plot_effective_field(weight, ((0, 27), (0, 27)), ax=given)
     assert ax is given
-    assert np.array_equal(ax.images[0].get_array(), weight)
+    assert np.allclose(ax.images[0].get_array(), weight / weight.max())
     assert ax.patches[0].get_width() == 28
+
+
+def test_contours_over_a_digit():
+    weight, digit = np.arange(784.0).reshape(28, 28), np.zeros((28, 28))
+    box = ((0, 27), (0, 27))
+    ax = plot_effective_field(weight, box, image=digit, contours={"half": 392.0})
+    assert np.array_equal(ax.images[0].get_array(), digit)
+    names = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert names == ["half", "what it can see"]
 
 
 def test_the_staircase_and_its_marks():
