@@ -136,11 +136,11 @@ print(f"rows and columns {box[0]} to {box[2]}: {box[2] - box[0] + 1} pixels")
 plots.keep(plots.plot_mean_digit(mean_digit, box).figure, "01_mean_digit")
 
 # %% [markdown]
-# Centred by mass, digits stray by a few pixels: their ink needs 22 to 24 rows, not 20. Remember it
-# when notebook 2 asks how much a unit should see.
+# Centred by mass, digits stray: their ink takes a square of 24 pixels, not 20. Remember it when
+# notebook 2 asks how much a unit should see.
 
 # %%
-assert 22 <= box[2] - box[0] + 1 <= 24
+assert box[2] - box[0] + 1 == 24
 
 # %% [markdown]
 # ## Augmentation: new digits from old
