@@ -33,13 +33,16 @@ def follow(
     `maps` are its inputs: row, dims, groups (a tensor of `shape_of(dims)`, None for one group).
     Raises Unreadable for an operation that moves channels in a way that is not followed here.
     """
-    several = rule is operations.cat and len({row for row, *_ in maps}) > 1
+    several = rule is operations.cat and (
+        len({row for row, *_ in maps}) > 1 or len(maps) < len(op.arguments["tensors"])
+    )
     if not several and all(groups is None for *_, groups in maps):
         return [(None, ())]
-    if any(0 in t.shape for t in (*outputs, *(t for t, *_ in op.maps))):
+    cut = op.name in ("split", "split_with_sizes", "unbind")
+    if any(0 in t.shape for t in (*(outputs if cut else ()), *(t for t, *_ in op.maps))):
         raise Unreadable("it makes or takes a map without channels")
     masks, sources = _masks(maps)
-    if op.name in ("split", "split_with_sizes", "unbind"):
+    if cut:
         return [_grouped(mask, sources) for mask in _parts(op, masks[0], outputs)]
     return [_grouped(_flow(rule, op, masks, dims), sources)]
 
@@ -60,7 +63,7 @@ def _masks(maps: list[tuple]) -> tuple[list[Tensor], list[Source]]:
 
 
 def _grouped(mask: Tensor, sources: list[Source]) -> tuple[Tensor | None, Reads]:
-    kinds, groups = mask.flatten(0, -2).unique(dim=0, return_inverse=True)
+    kinds, groups = mask.reshape(-1, mask.shape[-1]).unique(dim=0, return_inverse=True)
     reads = tuple(tuple(sources[k] for k in kind.nonzero().flatten().tolist()) for kind in kinds)
     return (groups.view(mask.shape[:-1]) if len(reads) > 1 else None), reads
 
@@ -69,8 +72,7 @@ def _flow(rule, op: Operation, masks: list[Tensor], dims: Dims) -> Tensor:
     """The mask of the output."""
     mask, shape = masks[0], shape_of(dims)
     if rule is operations.cat:
-        d = op.arguments["dim"] % len(op.shape)
-        return (torch.cat if op.name == "cat" else torch.stack)(masks, d)
+        return _cat(op, masks)
     if rule is operations.permute:
         return mask.permute(*operations.order(op), -1)
     if rule is operations.reduce:
@@ -83,6 +85,13 @@ def _flow(rule, op: Operation, masks: list[Tensor], dims: Dims) -> Tensor:
         if rule is operations.statistics or not operations.statistics(op):
             mask = _normalised(op, mask)
         return mask.expand(*shape, -1)
+    if op.name in ("channel_shuffle", "native_channel_shuffle"):
+        return mask.unflatten(1, (op.arguments["groups"], -1)).transpose(1, 2).flatten(1, 2)
+    if op.name == "flip":
+        return mask.flip([d for d in op.chosen("dims") if mask.shape[d] > 1])
+    if op.name == "glu":
+        first, second = mask.chunk(2, next(iter(op.chosen("dim"))))
+        return first | second
     if rule is operations.matmul:
         return _any(mask, {operations.multiplied(op)}).expand(*shape, -1)
     if rule is operations.convolution and set(mask.shape[2:-1]) == {1}:
@@ -120,9 +129,26 @@ def _normalised(op: Operation, mask: Tensor) -> Tensor:
     return mask
 
 
+def _cat(op: Operation, masks: list[Tensor]) -> Tensor:
+    """Constants between the maps read nothing."""
+    d, whole = op.arguments["dim"] % len(op.shape), []
+    maps, masks = [t for t, *_ in op.maps], iter(masks)
+    template = next(masks)
+    masks = iter([template, *masks])
+    for t in op.arguments["tensors"]:
+        if any(t is m for m in maps):
+            whole.append(next(masks))
+        else:
+            shape = list(template.shape)
+            if op.name == "cat":
+                shape[d] = t.shape[d]
+            whole.append(template.new_zeros(shape))
+    return (torch.cat if op.name == "cat" else torch.stack)(whole, d)
+
+
 def _cut(op: Operation, mask: Tensor) -> Tensor:
     d = op.arguments["dim"] % len(op.dims)
-    if mask.shape[d] != operations.size_of(op.dims[d]):  # along height or width
+    if any(label in AXES and n > 1 for n, label in op.dims[d]):  # along height or width
         return mask
     start, step, length = operations.bounds(op)
     return mask.index_select(d, torch.arange(start, start + step * length, step))

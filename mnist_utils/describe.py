@@ -10,13 +10,14 @@ import json
 import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass
 
 from torch import nn
 
 from mnist_utils import errors
 from mnist_utils.errors import InputError
-from mnist_utils.layers import read
+from mnist_utils.layers import first_line, read
 from mnist_utils.parameters import costs
 from mnist_utils.receptive_field import CONSTANT, Unknown, fields
 
@@ -99,8 +100,10 @@ class Description:
 
     def _notes(self) -> list[str]:
         frozen = f", {self.frozen:,} of them frozen" if self.frozen else ""
+        untold = [r.reason for r in self.rows if r.status == "unknown" and not r.macs]
+        least = any("not in the table" in r and not r.startswith("after") for r in untold)
         notes = [
-            f"{self.parameters:,} parameters{frozen}; {self.macs:,} MACs and "
+            f"{self.parameters:,} parameters{frozen}; {'at least ' * least}{self.macs:,} MACs and "
             f"{self.activation_bytes:,} bytes of activations for one image of "
             f"{_show(self.input_shape)}"
         ]
@@ -221,26 +224,25 @@ def load(target: str) -> nn.Module:
         raise InputError(f"{target!r} is not module:name; try mnist_utils.models:Model3")
     try:
         found = importlib.import_module(module_name)
-    except Exception as error:
-        raise InputError(f"{module_name!r} cannot be imported: {_line(error)}") from error
+    except (Exception, SystemExit) as error:
+        raise InputError(f"{module_name!r} cannot be imported: {first_line(error)}") from error
     for part in attribute.split("."):
-        if not hasattr(found, part):
-            raise InputError(f"{module_name!r} has no {attribute!r}; is the name spelt right?")
-        found = getattr(found, part)
+        try:
+            found = getattr(found, part)
+        except Exception as error:
+            raise InputError(
+                f"{module_name!r} has no {attribute!r}; is the name spelt right?"
+            ) from error
     if callable(found) and not isinstance(found, nn.Module):
         try:
             found = found()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise InputError(
-                f"{target} cannot be built without arguments: {_line(error)}"
+                f"{target} cannot be built without arguments: {first_line(error)}"
             ) from error
     if not isinstance(found, nn.Module):
         raise InputError(f"{target} is a {type(found).__name__}; name an nn.Module or its builder")
     return found
-
-
-def _line(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
 def parser() -> errors.Parser:
@@ -273,7 +275,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line."""
     options = parser().parse_args(arguments)
     sys.path.insert(0, "")  # networks in files of the current folder
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), redirect_stdout(sys.stderr):  # what a network prints itself
         warnings.simplefilter("ignore")
         model = load(options.target)
         found = describe(model, options.input, global_context=not options.without_global_context)

@@ -10,6 +10,7 @@ becomes a row with a `reason`, never a guess.
 import copy
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from math import prod
 
 import torch
 from torch import Tensor, nn
@@ -44,6 +45,8 @@ from mnist_utils.operations import (
     whole,
 )
 
+MOST_VALUES = 10**8  # of an image; a larger one is read without values only
+
 
 @dataclass
 class Row:
@@ -74,6 +77,7 @@ class Row:
     reads: Reads = ()
 
 
+@torch.inference_mode(mode=False)  # it would hide convolutions from the reader
 def read(model: nn.Module, input_shape: Sequence[int] = (1, 28, 28)) -> list[Row]:
     """Return the rows of `model` for one image of `input_shape` (channels, height, width).
 
@@ -88,7 +92,7 @@ def read(model: nn.Module, input_shape: Sequence[int] = (1, 28, 28)) -> list[Row
     """
     if not isinstance(model, nn.Module):
         raise InputError(f"{model!r:.60} is a {type(model).__name__}; pass an nn.Module")
-    model = getattr(model, "_orig_mod", model)  # what torch.compile wraps
+    model = dict(model.named_children()).get("_orig_mod", model)  # what torch.compile wraps
     input_shape = tuple(input_shape)
     if len(input_shape) != 3 or not all(type(n) is int and n > 0 for n in input_shape):
         raise InputError(
@@ -97,25 +101,35 @@ def read(model: nn.Module, input_shape: Sequence[int] = (1, 28, 28)) -> list[Row
         )
     if any(is_lazy(p) for p in model.parameters()):
         raise InputError("the model has lazy parameters without a size; run one batch through it")
+    path = [""]
     for device in ("meta", "cpu"):  # where a layer needs the values of a constant: with values
+        if device == "cpu" and prod(input_shape) > MOST_VALUES:
+            break
         try:
             copied = _copy(model, device)
         except Exception as error:
             if device == "meta":
-                raise InputError(f"{type(model).__name__} cannot be copied: {error}") from error
+                told = first_line(error)
+                raise InputError(f"{type(model).__name__} cannot be copied: {told}") from error
             break  # it was built without values
-        reader = _Reader(copied, input_shape, device)
         try:
+            reader = _Reader(copied, input_shape, device)
+            path = reader.path
             return reader.run()
         except InputError:
             raise
         except Exception as error:
             failure = error
-    where = f" at {reader.path[-1]}" if len(reader.path) > 1 else ""
+    where = f" at {path[-1]}" if len(path) > 1 else ""
     raise InputError(
         f"{type(model).__name__} does not take an image of shape {' '.join(map(str, input_shape))}"
-        f"{where}: {type(failure).__name__}: {failure}".splitlines()[0]
+        f"{where}: {first_line(failure)}"
     ) from failure
+
+
+def first_line(error: BaseException) -> str:
+    """An exception's kind and the first line of what it says."""
+    return ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])
 
 
 def find(rows: Sequence[Row], name: str) -> int:
@@ -176,7 +190,7 @@ class _Reader(TorchDispatchMode):
         self.unread: set[int] = set()  # storages that were written in parts, or hold statistics
         self.writer: dict[int, int] = {}  # storage -> the row that first wrote to it
         self.alive: list[Tensor] = []  # so that no storage's number is given out twice
-        self.paths, self.taken = dict(model.named_modules()), {"input"}
+        self.paths, self.taken = dict(model.named_modules()), set()
         self.unused = {self._storage(p): name for name, p in model.named_parameters()}
         dtypes = [p.dtype for p in model.parameters() if p.is_floating_point()]
         dtype = dtypes[0] if dtypes else torch.get_default_dtype()
@@ -193,6 +207,11 @@ class _Reader(TorchDispatchMode):
                 module.register_forward_hook(self._leaving)
         with torch.random.fork_rng(devices=[]), torch.no_grad(), self, _Calls(self):
             output = self.model(self.image)
+        if self.layers:
+            raise InputError(
+                f"{self.layers[-1].name} fails, and the network catches that and goes another way; "
+                "describe the parts"
+            )
         known = len(self.rows)
         for t in _tensors([output]):
             if self.depends(t) and self._lookup(t)[0] >= known:  # it was written in parts
@@ -251,9 +270,9 @@ class _Reader(TorchDispatchMode):
                 index = self._new((index,), dims, reads=channels.unchanged(index, groups))
                 self._bind(results[0], index, dims, groups)
                 layer.leaf = True
-        elif made:
+        elif made and not (outputs and self.rows[-1].inputs):
             index = len(self.rows) - 1
-        elif layer.kind or layer.products or layer.parameters:  # depends on weights only
+        elif made or layer.kind or layer.products or layer.parameters:  # depends on weights only
             index = self._new((), ())
         else:
             return
@@ -327,6 +346,11 @@ class _Reader(TorchDispatchMode):
         arguments |= dict(zip((s.name for s in schema), args, strict=False)) | (kwargs or {})
         tensors = list(_tensors(arguments.values()))
         maps = [t for t in tensors if self.depends(t)]
+        if torch.is_inference_mode_enabled():
+            raise InputError(
+                "forward runs in torch.inference_mode(), where PyTorch hides its operations: take "
+                "that off; nothing here keeps gradients anyway"
+            )
         masks = [t for t in tensors[1:] if t.dtype == torch.bool]
         cuts = torch.Tag.dynamic_output_shape in func.tags and (masks or name != "index")
         if maps and (cuts or name in READS_VALUES):
@@ -339,16 +363,17 @@ class _Reader(TorchDispatchMode):
         used = dict.fromkeys(self._storage(t) for t in tensors)
         self.layers[-1].parameters += [self.unused.pop(s) for s in used if s in self.unused]
         out = func(*args, **(kwargs or {}))
-        self.layers[-1].products += multiply_adds(name, arguments, out)
+        self.layers[-1].products += multiply_adds(name.rstrip("_"), arguments, out)
         outputs = list(_tensors([out]))
-        rule = join if torch.Tag.pointwise in func.tags else RULE_OF.get(name.rstrip("_"))
+        rule = join if _pointwise(func) else RULE_OF.get(name.rstrip("_"))
         if maps and outputs and name not in SHAPE_ONLY:
             op = Operation(name.rstrip("_"), arguments, maps, tuple(outputs[0].shape))
             self._follow(rule, op, groups, outputs)
-        if func._schema.is_mutable and outputs:
-            alike = rule is join and len(maps) == 1 and name[-1] == "_" and name != "copy_"
-            if not alike and (maps or self.depends(outputs[0])):
-                self._forget_views(outputs[0], known=bool(maps))
+        written = [arguments.get(s.name) for s in schema if s.alias_info and s.alias_info.is_write]
+        for t in _tensors(written):
+            itself = rule is join and len(maps) == 1 and maps[0][0] is t and name != "copy_"
+            if not itself and (maps or self.depends(t)):
+                self._forget_views(t, known=bool(maps and outputs))
         if alone:
             self.close(out)
         return out
@@ -357,12 +382,10 @@ class _Reader(TorchDispatchMode):
         """Other views of the memory just written hold values that were not followed."""
         storage = self._storage(written)
         kept = self._key(written) if known else None
-        others = [k for k in self.state if k[0] == storage and k != kept]
-        for key in others:
+        for key in [k for k in self.state if k[0] == storage and k != kept]:
             del self.state[key]
-        if others or written.untyped_storage().nbytes() > written.numel() * written.element_size():
-            self.unread.add(storage)
-            self.alive.append(written)
+        self.unread.add(storage)
+        self.alive.append(written)
 
     def _follow(self, rule, op: Operation, groups: list, outputs: list[Tensor]) -> None:
         inputs = [index for _, index, _ in op.maps]
@@ -414,6 +437,13 @@ class _Reader(TorchDispatchMode):
         spread = [BROADCAST if k in axes else POINT for k in AXES]
         index = self._new((pooled,), dims, spread, reads=channels.unchanged(pooled, groups))
         return index, dims, groups
+
+
+def _pointwise(func) -> bool:
+    """PyTorch tags what works value by value; of `mish_` it tags only `mish`."""
+    plain = getattr(torch.ops.aten, func.overloadpacket.__name__.rstrip("_"), None)
+    plain = getattr(plain, func._overloadname, func)
+    return torch.Tag.pointwise in func.tags or torch.Tag.pointwise in plain.tags
 
 
 class _Calls(TorchFunctionMode):

@@ -176,7 +176,7 @@ def reduce(op):
     over = op.chosen("dim")
     windows = whole(op.dims, [k for d in over for k in _axes(op.dims[d])])
     dims = tuple(mixed(dim, 1) if d in over else dim for d, dim in enumerate(op.dims))
-    return _regroup(dims, op.shape), windows
+    return (dims if len(dims) == len(op.shape) else _regroup(dims, op.shape)), windows
 
 
 def multiplied(op) -> int:
@@ -202,8 +202,9 @@ def _slide(op, windows, channels=False):
     for d, window in zip(range(-n, 0), windows, strict=True):
         if window == POINT and op.shape[d] == size_of(dims[d]):
             continue
-        axes = _axes(dims[d])
-        if axes and len(dims[d]) > 1:
+        dim = [f for f in dims[d] if f[0] > 1] or dims[d]
+        axes = _axes(dim)
+        if axes and len(dim) > 1:
             raise Unreadable("it slides over flattened pixels")
         if axes:
             along[axes[0]] = window
@@ -245,12 +246,19 @@ def pool(op):
     return _slide(op, [Window(*w) for w in zip(*columns, strict=True)])
 
 
+def _flat(values) -> list:
+    return [x for v in values for x in (v if isinstance(v, (list, tuple)) else [v])]
+
+
 def resize(op):
     """Adaptive pooling and interpolation: readable where every unit sees equally much."""
     n = slid(op)
     before, after = op.maps[0][0].shape[-n:], op.shape[-n:]
     windows = []
     for old, new in zip(before, after, strict=True):
+        scales = [v for k, v in op.arguments.items() if k.startswith("scale") and v]
+        if old == new and any(scale != 1 for scale in _flat(scales)):
+            raise Unreadable("it resizes by a factor that is lost in rounding")
         if old == new or old == 1:
             windows.append(POINT if old == new else BROADCAST)
         elif "adaptive" in op.name and old % new == 0:
@@ -325,7 +333,8 @@ def stretch(op):
 
 
 def restride(op):
-    if tuple(op.maps[0][0].shape) != op.shape:
+    whole_map = op.maps[0][0]
+    if (tuple(whole_map.shape), list(whole_map.stride())) != (op.shape, op.arguments["stride"]):
         raise Unreadable("it reads memory by strides of its own")
     return op.dims, (POINT, POINT)
 
@@ -377,7 +386,10 @@ READS_VALUES = {"_local_scalar_dense", "equal", "__array__", "__dlpack__", "nump
 def multiply_adds(name: str, a: dict, out) -> list[tuple[int, ...]]:
     """The MACs of one operation on one sample, as the factors one would multiply on paper."""
     if RULE_OF.get(name) is convolution:
-        return [(*a["weight"].shape, *(a["input"] if a["transposed"] else out).shape[2:])]
+        n, _, *places = (a["input"] if a["transposed"] else out).shape
+        return [(*a["weight"].shape, *places, *[n] * (n > 1))]  # n: maps laid in the batch
+    if name in ("mv", "addmv", "dot"):
+        return [tuple(a["mat" if name == "addmv" else "self"].shape)]
     if name in PRODUCTS:
         left, right = (a[k].shape for k in PRODUCTS[name])
         return [(*right[-2:], *(n for n in left[:-1] if n > 1))]

@@ -174,6 +174,7 @@ def _local(found: list) -> list:
 
 def _meet(row: Row, found: list, image: tuple[int, int], global_context: bool):
     """The fields along both axes of channels, or of branches, taken together."""
+    found = [one for one in found if getattr(one, "reason", "") != CONSTANT] or found[:1]
     for one in found:
         if isinstance(one, Unknown):
             return one
@@ -281,8 +282,9 @@ def all_ones(
     """Return (H, W): the gradient, at each pixel, of one unit of the network's all-ones twin.
 
     The twin is a copy in double precision and `eval()` in which every weight is equal and no bias
-    is left, averages stand in place of maxima and the identity in place of ReLU and its kin:
-    otherwise a dead unit or a lost maximum would look like a pixel that is out of reach. `layer`
+    is left, averages stand in place of maxima, sums in place of differences, and the identity in
+    place of ReLU and its kin: otherwise a dead unit, a lost maximum or two paths that cancel would
+    look like a pixel that is out of reach. `layer`
     is a module's path, the network itself by default; `unit` its (row, column), the middle one by
     default. Take an image large enough for the field to lie inside it.
 
@@ -328,9 +330,11 @@ def at_unit(output: Tensor, unit: tuple[int, int] | None = None) -> Tensor:
     return output[:, :, row, column]
 
 
-IDENTITY = {"alpha_dropout", "batch_norm", "celu", "clamp", "dropout", "dropout2d", "elu", "gelu"}
-IDENTITY |= {"hardswish", "hardtanh", "leaky_relu", "mish", "prelu", "relu", "relu6", "rrelu"}
-IDENTITY |= {"selu", "silu", "softplus", "tanh", "threshold"}
+IDENTITY = {"abs", "alpha_dropout", "batch_norm", "celu", "clamp", "dropout", "dropout2d", "elu"}
+IDENTITY |= {"gelu", "hardswish", "hardtanh", "leaky_relu", "mish", "neg", "prelu", "relu", "relu6"}
+IDENTITY |= {"rrelu", "selu", "silu", "softplus", "tanh", "threshold"}
+SUM = {"maximum", "minimum", "max", "min", "rsub", "sub", "subtract"}  # of two
+MEAN = {"amax", "amin", "max", "min", "std", "var"}  # over dimensions
 
 
 class _Linear(TorchFunctionMode):
@@ -339,27 +343,36 @@ class _Linear(TorchFunctionMode):
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs, name = kwargs or {}, getattr(func, "__name__", "").strip("_")
         x = args[0] if args else kwargs.get("input")
+        second = args[1] if len(args) > 1 else kwargs.get("other")
         if name in IDENTITY:
             return x
+        if name in SUM and (isinstance(second, Tensor) or name.endswith(("sub", "subtract"))):
+            return x + second
+        if name in MEAN:
+            dim = second if len(args) > 1 else kwargs.get("dim")
+            keepdim = kwargs.get("keepdim", len(args) > 2 and args[2] is True)
+            mean = x.mean() if dim is None else x.mean(dim, keepdim=keepdim)
+            pair = name in ("max", "min") and dim is not None
+            return torch.return_types.max((mean, mean.detach().long())) if pair else mean
         if name in ("softmax", "log_softmax"):
-            dim = kwargs.get("dim", args[1] if len(args) > 1 else 1)
-            return x + x.mean(dim, keepdim=True)
-        if name == "layer_norm":
+            return x + x.mean(kwargs.get("dim", 1 if second is None else second), keepdim=True)
+        if name in ("layer_norm", "rms_norm"):
             return x + x.mean(tuple(range(-len(args[1]), 0)), keepdim=True)
         if name in ("group_norm", "instance_norm"):
             return x + x.mean(tuple(range(2, x.dim())), keepdim=True)
-        if name == "max_pool2d":
-            return _average_pool(func, x, *args[1:], **kwargs)
-        if name == "adaptive_max_pool2d":
-            return F.adaptive_avg_pool2d(x, args[1] if len(args) > 1 else kwargs["output_size"])
-        if name == "amax":
-            return torch.mean(*args, **kwargs)
+        if name in ("max_pool2d", "max_pool2d_with_indices"):
+            pooled = _average_pool(func, x, *args[1:], **kwargs)
+            return (pooled, pooled.detach().long()) if name.endswith("indices") else pooled
+        if name in ("adaptive_max_pool2d", "adaptive_max_pool2d_with_indices"):
+            pooled = F.adaptive_avg_pool2d(x, second or kwargs["output_size"])
+            return (pooled, pooled.detach().long()) if name.endswith("indices") else pooled
         return func(*args, **kwargs)
 
 
 def _average_pool(func, x, kernel_size, stride=None, padding=0, dilation=1, **options) -> Tensor:
     """Average in place of the maximum: all-ones convolution of each channel, of `func`'s shape."""
-    height, width = func(x, kernel_size, stride, padding, dilation, **options).shape[-2:]
+    options.pop("return_indices", None)
+    height, width = F.max_pool2d(x, kernel_size, stride, padding, dilation, **options).shape[-2:]
     kernel = (kernel_size,) * 2 if isinstance(kernel_size, int) else tuple(kernel_size)
     stride = stride or kernel
     more = stride if isinstance(stride, int) else max(stride)

@@ -162,6 +162,14 @@ class Branching(nn.Module):
     def forward(self, x):
         return x if x.sum() > 0 else -x
 
+class Loud(nn.Module):
+    def forward(self, x):
+        print("loud")
+        return x.relu()
+
+def leaves():
+    raise SystemExit(3)
+
 class Needy(nn.Module):
     def __init__(self, channels):
         super().__init__()
@@ -186,6 +194,8 @@ def mine(tmp_path, monkeypatch):
         (["my_networks:number"], "is a int; name an nn.Module or its builder"),
         (["my_networks:torch"], "is a module; name an nn.Module"),
         (["my_networks:Needy"], "cannot be built without arguments: TypeError"),
+        (["my_networks:leaves"], "cannot be built without arguments: SystemExit: 3"),
+        (["torch:classes.no.such"], "'torch' has no 'classes.no.such'"),
         (["my_networks:Branching"], "Branching looks at the values of its input"),
         (["my_networks:nothing"], "'my_networks' has no 'nothing'"),
         (["my_networks"], "is not module:name"),
@@ -208,6 +218,13 @@ def test_a_module_that_is_ready_made(mine, described):
     assert isinstance(load("my_networks:ready"), nn.Sequential)
     with pytest.raises(InputError):
         load("my_networks:number")
+
+
+def test_what_a_network_prints_stays_out_of_the_json(mine, command):
+    status, out, err = command(main, "my_networks:Loud", "--json")
+    assert status == 0
+    assert json.loads(out)[0]["name"] == "relu"
+    assert "loud" in err
 
 
 def test_help_explains(command):

@@ -212,6 +212,33 @@ def test_control_flow_on_data_is_refused_in_one_line(decide):
     assert "\n" not in str(error.value)
 
 
+def another_way(s, x):
+    try:
+        return x.view(1, -1, 5, 5)
+    except RuntimeError:
+        return x
+
+
+@torch.inference_mode()
+def without_history(s, x):
+    return F.relu(x)
+
+
+@pytest.mark.parametrize(
+    ("forward", "message"),
+    [(another_way, "fails, and the network catches"), (without_history, "inference_mode")],
+)
+def test_what_hides_operations_is_refused_in_one_line(forward, message):
+    with pytest.raises(InputError, match=message) as error:
+        read(nn.Sequential(nn.Conv2d(1, 1, 1), Written(forward)))
+    assert "\n" not in str(error.value)
+
+
+def test_reading_within_inference_mode():
+    with torch.inference_mode():
+        assert sum(len(row.products) for row in read(Model3())) == 8
+
+
 def test_code_that_looks_at_shapes_and_at_its_own_constants_is_read():
     class Shapely(nn.Module):
         def __init__(self):
@@ -233,6 +260,9 @@ def test_code_that_looks_at_shapes_and_at_its_own_constants_is_read():
     [
         (Model3(), (3, 28, 28), "Model3 does not take an image of shape 3 28 28 at block1.0.0"),
         (Model3(), (1, 12, 12), "Model3 does not take an image of shape 1 12 12"),
+        (Model3(), (3, 10**7, 10**7), "Model3 does not take an image of shape 3 10000000 10000000"),
+        (Model3(), (1, 10**11, 10**11), "does not take an image"),
+        (Model3(), (1, 10**20, 1), "does not take an image"),
         (Model3(), (28, 28), "is not .channels, height, width."),
         (Model3(), (1, 28, 0), "is not .channels, height, width."),
         (Model3(), (1, 28.0, 28), "is not .channels, height, width."),

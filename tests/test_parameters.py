@@ -185,6 +185,19 @@ def test_transposed_convolutions_and_products_have_macs():
     assert found[find(rows, "2")].macs == 5 * 64 * 7
 
 
+class Siamese(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(1, 2, 3)
+
+    def forward(self, x):
+        return self.conv(torch.cat([x, x.flip(0)], 0))
+
+
+def test_maps_laid_in_the_batch_cost_each():
+    assert sum(cost.macs for cost in costs(Siamese(), read(Siamese()))) == 2 * (2 * 9 * 26 * 26)
+
+
 # --- torchsummary, and where it errs ------------------------------------------------------------
 
 

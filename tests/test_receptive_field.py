@@ -382,6 +382,95 @@ def test_channels_moved_in_an_unfollowed_way_are_unknown():
     assert "roll of channels that see different fields" in found.reason
 
 
+def written(change, **layers):
+    """A network that adds to its image what `change` wrote of a convolution of 7×5 pixels."""
+    return Odd(lambda s, x: change(s, x, s.b(x)) + x, b=same_size(7, 5), **layers)
+
+
+def same_size(height, width):
+    return conv((height, width), channels=(1, 1), padding=(height // 2, width // 2))
+
+
+def through_a_view(s, x, y):
+    buffer = torch.zeros_like(x)
+    buffer[0].copy_(y[0])
+    return buffer
+
+
+def added_through_a_view(s, x, y):
+    buffer = x.new_zeros(1, 2, *x.shape[2:])
+    buffer[:, :1].add_(y)
+    return buffer.amax(1, keepdim=True)
+
+
+def by_a_list(s, x, y):
+    buffer = torch.zeros_like(x)
+    torch._foreach_add_([buffer], [y])
+    return buffer
+
+
+@pytest.mark.parametrize("change", [through_a_view, added_through_a_view, by_a_list])
+def test_what_is_written_into_a_constant_is_no_constant(change):
+    assert isinstance(seen(written(change), (1, 21, 21)), Unknown)
+
+
+def test_constants_beside_maps_see_nothing():
+    def forward(s, x):
+        y = torch.cat([torch.zeros_like(x), s.b(x), x], 1)
+        parts = (y.clone(), y[:, :1].clone(), y[:, 1:2].clone(), y[:, :2].clone())
+        return s.whole(parts[0]), s.zeros(parts[1]), s.map(parts[2]), s.both(parts[3])
+
+    names = ("whole", "zeros", "map", "both")
+    model = Odd(forward, b=same_size(7, 5), **{name: nn.ReLU() for name in names})
+    rows = read(model, (1, 21, 21))
+    found = {name: fields(rows)[find(rows, name)] for name in names}
+    assert found["zeros"].reason == "it does not depend on the image"
+    assert [tuple(f.size for f in found[n]) for n in ("whole", "map", "both")] == [(7, 5)] * 3
+
+
+def test_a_scalar_of_channels_that_see_different_fields():
+    model = Odd(lambda s, x: F.relu(torch.cat([x, s.b(x)], 1).mean() + x), b=same_size(7, 5))
+    assert [f.span(0) for f in seen(model, (1, 21, 21))] == [(0, 20)] * 2
+
+
+def test_reductions_that_keep_dimensions_leave_the_axes_where_they_are():
+    model = Odd(lambda s, x: (x - x.mean((2, 3), keepdim=True)).amax(1, keepdim=True))
+    found = seen(model, (1, 9, 7))
+    assert [(f.size, f.jump) for f in found] == [(9, 1), (7, 1)]
+    rows = read(model, (1, 9, 7))
+    assert pixels(rows, len(rows) - 1, (4, 3)).all()
+
+
+@pytest.mark.parametrize(
+    "join",
+    [
+        lambda a, b: a - b,
+        lambda a, b: (a - b).abs(),
+        lambda a, b: a * (1 - b.sigmoid()),
+        lambda a, b: torch.maximum(a, b),
+        lambda a, b: torch.max(torch.cat([a, b], 1), 1, keepdim=True)[0],
+        lambda a, b: torch.cat([a, b], 1).amax(1, keepdim=True),
+        lambda a, b: F.max_pool2d(a + b, 1, return_indices=True)[0],
+    ],
+)
+def test_nothing_cancels_in_the_measurement(join):
+    model = Odd(lambda s, x: join(s.a(x), s.b(x)), a=same_size(3, 3), b=same_size(7, 5))
+    mask = reached(model, (1, 21, 21), unit=(10, 10))
+    found = seen(model, (1, 21, 21))
+    assert bounding_box(mask) == tuple(f.span(10) for f in found) == ((7, 13), (8, 12))
+
+
+@pytest.mark.parametrize(
+    "resized",
+    [
+        lambda x: F.interpolate(x, scale_factor=1.04, mode="nearest-exact"),
+        lambda x: torch.as_strided(x, (1, 1, 20, 20), (400, 400, 1, 20)),
+    ],
+)
+def test_equal_sizes_are_not_taken_for_equal_maps(resized):
+    assert isinstance(seen(Odd(lambda s, x: resized(x).clone()), (1, 20, 20)), Unknown)
+
+
 def narrow(block, depths):
     """A ResNet of torchvision's own geometry, with few channels."""
     model = ResNet(block, depths, width_per_group=4 if block is Bottleneck else 64)
