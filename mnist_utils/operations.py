@@ -138,6 +138,10 @@ def join(op):
             full = [((op.shape[d], _axes(dim)[0]),) for dim in here if len(_axes(dim)) == 1]
             full = full or [mixed(here[0] if here else (), op.shape[d])]
         dims.append(max(full, key=lambda dim: len([k for _, k in dim if k is not None])))
+    long = {
+        label for dim in dims for label in _axes(dim, 1)
+    }  # a pooled map has none: forget its own
+    dims = [tuple((n, k) for n, k in dim if n > 1 or k not in long) for dim in dims]
     return tuple(dims), (POINT, POINT)
 
 

@@ -441,6 +441,13 @@ def test_reductions_that_keep_dimensions_leave_the_axes_where_they_are():
     assert pixels(rows, len(rows) - 1, (4, 3)).all()
 
 
+def test_a_gate_without_axes_leaves_those_of_its_map():
+    model = Odd(lambda s, x: (x * x.mean((2, 3))[:, :1, None, None]).movedim(1, 3).clone())
+    rows = read(model, (1, 9, 7))
+    assert rows[-1].extent == (9, 7)
+    assert pixels(rows, len(rows) - 1, (4, 3)).all()
+
+
 @pytest.mark.parametrize(
     "join",
     [
