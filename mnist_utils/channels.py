@@ -130,20 +130,15 @@ def _normalised(op: Operation, mask: Tensor) -> Tensor:
 
 
 def _cat(op: Operation, masks: list[Tensor]) -> Tensor:
-    """Constants between the maps read nothing."""
-    d, whole = op.arguments["dim"] % len(op.shape), []
-    maps, masks = [t for t, *_ in op.maps], iter(masks)
-    template = next(masks)
-    masks = iter([template, *masks])
+    """Beside each other; a constant among the maps reads nothing."""
+    d, parts = op.arguments["dim"] % len(op.shape), []
+    mask_of = {id(t): mask for (t, *_), mask in zip(op.maps, masks, strict=True)}
     for t in op.arguments["tensors"]:
-        if any(t is m for m in maps):
-            whole.append(next(masks))
-        else:
-            shape = list(template.shape)
-            if op.name == "cat":
-                shape[d] = t.shape[d]
-            whole.append(template.new_zeros(shape))
-    return (torch.cat if op.name == "cat" else torch.stack)(whole, d)
+        shape = list(masks[0].shape)
+        if op.name == "cat":
+            shape[d] = t.shape[d]
+        parts.append(mask_of.get(id(t), masks[0].new_zeros(shape)))
+    return (torch.cat if op.name == "cat" else torch.stack)(parts, d)
 
 
 def _cut(op: Operation, mask: Tensor) -> Tensor:
