@@ -6,6 +6,7 @@ python -m mnist_utils.describe torchvision.models:resnet50 --input 3 224 224 --j
 
 import html
 import importlib
+import inspect
 import json
 import sys
 import warnings
@@ -235,7 +236,11 @@ def load(target: str) -> nn.Module:
             ) from error
     if callable(found) and not isinstance(found, nn.Module):
         try:
-            found = found()
+            asked = inspect.signature(found).parameters
+            none = {
+                "weights_backbone": None
+            }  # torchvision would download it, and no count needs it
+            found = found(**{name: value for name, value in none.items() if name in asked})
         except (Exception, SystemExit) as error:
             raise InputError(
                 f"{target} cannot be built without arguments: {first_line(error)}"

@@ -220,6 +220,12 @@ def test_a_module_that_is_ready_made(mine, described):
         load("my_networks:number")
 
 
+def test_no_weights_are_downloaded_for_a_description(described):
+    name = "torchvision.models.segmentation:lraspp_mobilenet_v3_large"
+    rows = described(name, "--input", 3, 64, 64)
+    assert rows["classifier.high_classifier"]["output_shape"] == [21, 8, 8]
+
+
 def test_what_a_network_prints_stays_out_of_the_json(mine, command):
     status, out, err = command(main, "my_networks:Loud", "--json")
     assert status == 0
