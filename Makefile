@@ -38,7 +38,7 @@ notebooks: $(READY) ## rebuild the .ipynb from the .py, execute them in place
 reproduce: $(READY) ## measure every recipe and seed again that results/ lacks (hours; resumable)
 	$(RUN) -m mnist_utils.reproduce
 
-report: $(READY) ## render README's figures and the claims ledger from results/
+report: $(READY) ## render README's figures, its pictures and the claims ledger from results/
 	$(RUN) -m mnist_utils.ledger
 
 bench: $(READY) ## time augmentation, training and inference side by side (leave the machine alone)

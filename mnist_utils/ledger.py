@@ -2,7 +2,8 @@
 
 In README.md a figure stands between marks, `<!--=key-->99.25 %<!--/-->`, and a table between
 `<!--=table-->` and `<!--/-->` on lines of their own. Command line: `python -m mnist_utils.ledger`
-(`make report`) writes them anew, and `results/CLAIMS.md`; `--check` only says whether all hold.
+(`make report`) writes them anew, `results/CLAIMS.md`, and the pictures of the results; `--check`
+only says whether the texts hold.
 """
 
 import json
@@ -14,7 +15,17 @@ from typing import NamedTuple
 
 import jupytext
 
-from mnist_utils import checkpoint, errors, evaluate, models, recipes, report, reproduce
+from mnist_utils import (
+    checkpoint,
+    data,
+    errors,
+    evaluate,
+    models,
+    plots,
+    recipes,
+    report,
+    reproduce,
+)
 from mnist_utils.describe import describe
 from mnist_utils.errors import InputError
 
@@ -275,6 +286,26 @@ def render(text: str, found: dict[str, Claim]) -> str:
     return MARK.sub(fill, text)
 
 
+def pictures(results: Path = reproduce.RESULTS) -> dict:
+    """Figures by name: every seed of every recipe, and the stored reference run's three."""
+    rows = []
+    for name in recipes.RECIPES:
+        runs = reproduce.read(name, results)["runs"]
+        rows.append((f"{name}, n = {len(runs)}", [run["test_accuracy"] for run in runs]))
+    mark = ("the source's claim", report.CLAIMS["test_accuracy"])
+    reference = results / "reference"
+    history = json.loads((reference / "history.json").read_text())
+    model, _ = evaluate.load_weights(reference / "model.safetensors")
+    test = data.load(train=False)
+    result = evaluate.evaluate(model, test)
+    return {
+        "results": plots.plot_seeds(rows, mark=mark, xlabel="test accuracy, a point a seed").figure,
+        "reference_curves": report.draw_curves(history["epochs"]),
+        "reference_confusion": report.draw_confusion(result),
+        "reference_misclassified": report.draw_misclassified(result, test),
+    }
+
+
 def ledger(found: dict[str, Claim]) -> str:
     """`results/CLAIMS.md`: a row a claim."""
     lines = [
@@ -306,6 +337,9 @@ def main() -> None:
             raise InputError(f"{path.name} differs from results/; run `make report`")
         checkpoint.write_atomically(path, text)
         print(f"wrote {path.name}", file=sys.stderr)
+    if not arguments.check:
+        for name, figure in pictures().items():
+            plots.keep(figure, name)
 
 
 if __name__ == "__main__":

@@ -174,6 +174,27 @@ def plot_interval(rows, *, xlabel: str, ax=None):
     return ax
 
 
+def plot_seeds(rows, *, mark: tuple[str, float], xlabel: str, ax=None):
+    """Draw (label, values) as one point a seed, their mean as a bar; `mark` is a name and a value.
+
+    The first row stands on top; values are fractions.
+    """
+    if ax is None:
+        _, ax = plt.subplots(figsize=(7, 0.5 * len(rows) + 1.3))
+    for position, (_, values) in enumerate(rows):
+        ax.plot(values, [position] * len(values), "o", color=BLUE, alpha=0.5, markeredgewidth=0)
+        ax.plot(np.mean(values), position, "|", color=RED, markersize=18, markeredgewidth=2)
+    name, value = mark
+    ax.axvline(value, color=GREY, linestyle="--", linewidth=1)
+    ax.annotate(
+        name, (value, -0.45), xytext=(4, 0), textcoords="offset points", fontsize=9, va="top"
+    )
+    ax.set_yticks(range(len(rows)), [row[0] for row in rows])
+    ax.set(ylim=(len(rows) - 0.5, -0.6), xlabel=xlabel)
+    ax.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=1))
+    return ax
+
+
 def plot_shares(labels, series: dict, *, ylabel: str, ax=None):
     """Draw bars side by side: for every label, one fraction a series."""
     if ax is None:

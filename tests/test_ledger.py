@@ -1,9 +1,11 @@
 import re
 import shutil
 
+import matplotlib.pyplot as plt
+import numpy as np
 import pytest
 
-from mnist_utils import ledger, reproduce
+from mnist_utils import ledger, plots, reproduce
 from mnist_utils.errors import InputError
 
 
@@ -31,6 +33,24 @@ def test_one_changed_measurement_is_seen(found, tmp_path):
     path.write_text(re.sub(r'("test_accuracy": 0\.9)9', r"\g<1>8", path.read_text(), count=1))
     readme = ledger.README.read_text()
     assert ledger.render(readme, ledger.claims(tmp_path / "results")) != readme
+
+
+def test_the_pictures_are_what_the_results_give(tmp_path):
+    for name, figure in ledger.pictures().items():
+        plots.save_figure(figure, tmp_path / f"{name}.png")
+        plt.close(figure)
+        drawn, kept = (plt.imread(folder / f"{name}.png") for folder in (tmp_path, plots.IMAGES))
+        assert drawn.shape == kept.shape, name
+        assert np.abs(drawn - kept).mean() < 1e-3, f"images/{name}.png: run `make report`"
+
+
+def test_a_changed_seed_changes_the_picture(tmp_path):
+    shutil.copytree(reproduce.RESULTS, tmp_path / "results")
+    path = tmp_path / "results" / "fast.json"
+    path.write_text(re.sub(r'("test_accuracy": 0\.99)\d', r"\g<1>0", path.read_text(), count=1))
+    plots.save_figure(ledger.pictures(tmp_path / "results")["results"], tmp_path / "changed.png")
+    changed, kept = plt.imread(tmp_path / "changed.png"), plt.imread(plots.IMAGES / "results.png")
+    assert changed.shape != kept.shape or np.abs(changed - kept).mean() > 1e-3
 
 
 def test_no_figure_of_the_readme_stands_outside_a_mark():
