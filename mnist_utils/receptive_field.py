@@ -130,9 +130,9 @@ def fields(rows: Sequence[Row], global_context: bool = True) -> list[tuple[Field
     Squeeze-and-excitation, or the statistics of GroupNorm, let every unit see the whole map.
     `global_context=False` leaves such branches out where a local one goes beside them.
     """
-    image, found = rows[0].extent, []
-    groups: list[list] = []  # by row, the fields of each group of its channels
-    for i, row in enumerate(rows):
+    image, found = rows[0].extent, [(Field(), Field())]
+    groups = [found[:]]  # by row, the fields of each group of its channels
+    for i, row in enumerate(rows[1:], start=1):
         groups.append([])
         for reads in _reads_of(rows, i):
             inputs = []
@@ -155,8 +155,6 @@ def _reads_of(rows: Sequence[Row], i: int) -> list[dict[int, list[int]]]:
 
 
 def _field(row: Row, inputs: list, image: tuple[int, int], global_context: bool):
-    if row.kind == "input":
-        return Field(), Field()
     for found in inputs:
         if isinstance(found, Unknown):
             return found
