@@ -36,7 +36,8 @@ def follow(
     several = rule is operations.cat and (
         len({row for row, *_ in maps}) > 1 or len(maps) < len(op.arguments["tensors"])
     )
-    if not several and all(groups is None for *_, groups in maps):
+    padded = op.name == "constant_pad_nd" and len(dims) == 4 and shape_of(dims) != shape_of(op.dims)
+    if not several and not padded and all(groups is None for *_, groups in maps):
         return [(None, ())]
     cut = op.name in ("split", "split_with_sizes", "unbind")
     if any(0 in t.shape for t in (*(outputs if cut else ()), *(t for t, *_ in op.maps))):
@@ -97,6 +98,8 @@ def _flow(rule, op: Operation, masks: list[Tensor], dims: Dims) -> Tensor:
     if rule is operations.convolution and set(mask.shape[2:-1]) == {1}:
         groups = op.arguments["groups"]
         return _within(mask, groups).repeat_interleave(shape[1] // groups, 1)
+    if op.name == "constant_pad_nd":
+        return _pad(op, mask)
     slides = rule in (operations.pool, operations.resize, operations.pad)
     if slides and set(mask.shape[:-1][-operations.slid(op) :]) == {1}:
         return mask
@@ -139,6 +142,15 @@ def _cat(op: Operation, masks: list[Tensor]) -> Tensor:
             shape[d] = t.shape[d]
         parts.append(mask_of.get(id(t), masks[0].new_zeros(shape)))
     return (torch.cat if op.name == "cat" else torch.stack)(parts, d)
+
+
+def _pad(op: Operation, mask: Tensor) -> Tensor:
+    """Channels of zeros read nothing."""
+    widths = [0, 0]  # of the sources
+    for d, pair in enumerate(zip(op.arguments["pad"][::2], op.arguments["pad"][1::2], strict=True)):
+        axis = any(label in AXES for _, label in op.dims[-d - 1])
+        widths += [0, 0] if axis else pair
+    return F.pad(mask.byte(), widths).bool()
 
 
 def _cut(op: Operation, mask: Tensor) -> Tensor:

@@ -155,6 +155,7 @@ def _reads_of(rows: Sequence[Row], i: int) -> list[dict[int, list[int]]]:
 
 
 def _field(row: Row, inputs: list, image: tuple[int, int], global_context: bool):
+    inputs = _varying(inputs)
     for found in inputs:
         if isinstance(found, Unknown):
             return found
@@ -166,13 +167,19 @@ def _field(row: Row, inputs: list, image: tuple[int, int], global_context: bool)
     return _meet(row, slid, image, True)
 
 
+def _varying(found: list) -> list:
+    """Constants beside maps see nothing, and take nothing from what those see."""
+    constant = [isinstance(one, Unknown) and one.reason == CONSTANT for one in found]
+    return found if all(constant) else [o for o, c in zip(found, constant, strict=True) if not c]
+
+
 def _local(found: list) -> list:
     return [i for i in found if not (i[0].fixed or i[1].fixed)] or found
 
 
 def _meet(row: Row, found: list, image: tuple[int, int], global_context: bool):
     """The fields along both axes of channels, or of branches, taken together."""
-    found = [one for one in found if getattr(one, "reason", "") != CONSTANT] or found[:1]
+    found = _varying(found)
     for one in found:
         if isinstance(one, Unknown):
             return one

@@ -418,7 +418,7 @@ def test_constants_beside_maps_see_nothing():
     def forward(s, x):
         y = torch.cat([torch.zeros_like(x), s.b(x), x], 1)
         parts = (y.clone(), y[:, :1].clone(), y[:, 1:2].clone(), y[:, :2].clone())
-        return s.whole(parts[0]), s.zeros(parts[1]), s.map(parts[2]), s.both(parts[3])
+        return s.whole(parts[0] + y.flip(1)), s.zeros(parts[1]), s.map(parts[2]), s.both(parts[3])
 
     names = ("whole", "zeros", "map", "both")
     model = Odd(forward, b=same_size(7, 5), **{name: nn.ReLU() for name in names})
@@ -426,6 +426,19 @@ def test_constants_beside_maps_see_nothing():
     found = {name: fields(rows)[find(rows, name)] for name in names}
     assert found["zeros"].reason == "it does not depend on the image"
     assert [tuple(f.size for f in found[n]) for n in ("whole", "map", "both")] == [(7, 5)] * 3
+
+
+def test_channels_of_zeros_see_nothing():
+    def forward(s, x):
+        y = F.pad(s.b(x), (1, 1, 0, 0, 2, 1))
+        return s.zeros(y[:, :2]), s.map(y[:, 1:3]), s.sum(y + F.pad(x, (1, 1, 0, 0, 3, 0)))
+
+    names = ("zeros", "map", "sum")
+    model = Odd(forward, b=same_size(7, 5), **{name: nn.ReLU() for name in names})
+    rows = read(model, (1, 21, 21))
+    found = {name: fields(rows)[find(rows, name)] for name in names}
+    assert found["zeros"].reason == "it does not depend on the image"
+    assert [tuple(f.size for f in found[name]) for name in ("map", "sum")] == [(7, 5)] * 2
 
 
 def test_a_scalar_of_channels_that_see_different_fields():
