@@ -8,7 +8,9 @@ becomes a row with a `reason`, never a guess.
 """
 
 import copy
+import threading
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import prod
 
@@ -205,7 +207,7 @@ class _Reader(TorchDispatchMode):
             if name and not isinstance(module, torch.jit.ScriptModule):  # these take no hooks
                 module.register_forward_pre_hook(self._entering(name), prepend=True)
                 module.register_forward_hook(self._leaving)
-        with torch.random.fork_rng(devices=[]), torch.no_grad(), self, _Calls(self):
+        with _no_threads(), torch.random.fork_rng(devices=[]), torch.no_grad(), self, _Calls(self):
             output = self.model(self.image)
         if self.layers:
             raise InputError(
@@ -437,6 +439,23 @@ class _Reader(TorchDispatchMode):
         spread = [BROADCAST if k in axes else POINT for k in AXES]
         index = self._new((pooled,), dims, spread, reads=channels.unchanged(pooled, groups))
         return index, dims, groups
+
+
+@contextmanager
+def _no_threads() -> Iterator[None]:
+    """What `forward` does in threads of its own would go unseen: refuse to start any."""
+    reading, start = threading.get_ident(), threading.Thread.start
+
+    def guarded(thread: threading.Thread) -> None:
+        if threading.get_ident() == reading:
+            raise InputError("forward starts a thread, whose operations cannot be followed")
+        start(thread)
+
+    threading.Thread.start = guarded
+    try:
+        yield
+    finally:
+        threading.Thread.start = start
 
 
 def _pointwise(func) -> bool:

@@ -1,6 +1,7 @@
 """Rows: names, windows and who feeds whom; nothing changed, nothing guessed."""
 
 import copy
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -219,6 +220,11 @@ def another_way(s, x):
         return x
 
 
+def in_a_thread(s, x):
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(F.relu, x).result() + x
+
+
 @torch.inference_mode()
 def without_history(s, x):
     return F.relu(x)
@@ -226,7 +232,11 @@ def without_history(s, x):
 
 @pytest.mark.parametrize(
     ("forward", "message"),
-    [(another_way, "fails, and the network catches"), (without_history, "inference_mode")],
+    [
+        (another_way, "fails, and the network catches"),
+        (without_history, "inference_mode"),
+        (in_a_thread, "forward starts a thread"),
+    ],
 )
 def test_what_hides_operations_is_refused_in_one_line(forward, message):
     with pytest.raises(InputError, match=message) as error:
