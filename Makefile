@@ -2,28 +2,36 @@
 
 PYTHON ?= python3
 RECIPE ?= course
-EPOCHS ?=
 VENV := .venv
 READY := $(VENV)/.ready
 RUN := $(VENV)/bin/python
 
+# What may stand on the command line; anything else is a slip (`epochs=1`) and must not be ignored.
+VARIABLES := PYTHON RECIPE EPOCHS RESUME ARGS LAB
+given := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
+ifneq ($(filter-out $(VARIABLES),$(given)),)
+$(error no variable $(filter-out $(VARIABLES),$(given)) here; there are $(VARIABLES), in capitals)
+endif
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup train test lab kernel lint notebooks reproduce report bench lock
+.PHONY: help setup train test lab kernel lint notebooks reproduce report bench lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo 'and what they take: EPOCHS=1 RECIPE=fast RESUME=1 ARGS="--lr 0.01" LAB="--port 9000"'
 
-setup: $(READY) ## make .venv (about 3 minutes, 7 GB)
+setup: $(READY) ## make .venv, or mend it after the checkout has moved (about 4 minutes, 7 GB)
 
-train: $(READY) ## train, evaluate, draw; EPOCHS=1 is the quick look, RECIPE=reference the source's
-	$(RUN) -m mnist_utils.train --recipe $(RECIPE) $(if $(EPOCHS),--epochs $(EPOCHS) --out runs/quick)
+train: $(READY) ## train, evaluate, draw; EPOCHS=1 is the quick look, RESUME=1 goes on after Ctrl-C
+	$(RUN) -m mnist_utils.train --recipe $(RECIPE) $(if $(EPOCHS),--epochs $(EPOCHS) --out runs/quick) \
+		$(if $(RESUME),--resume) $(ARGS)
 
 test: $(READY) ## prove it
-	$(RUN) -m pytest
+	$(RUN) -m pytest $(ARGS)
 
-lab: $(READY) ## open the notebooks in JupyterLab
-	$(VENV)/bin/jupyter lab notebooks
+lab: $(READY) ## open the notebooks in JupyterLab; LAB="--no-browser" passes options on
+	$(VENV)/bin/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) $(LAB) notebooks/01_data.ipynb
 
 kernel: $(READY) ## offer .venv to Jupyter and SageMaker Studio as the kernel "MNIST course"
 	$(RUN) -m ipykernel install --user --name mnist-course --display-name "MNIST course"
@@ -49,10 +57,15 @@ lock: $(READY) ## resolve requirements.txt into requirements.lock again
 	$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --no-annotate \
 		--custom-compile-command "make lock" requirements.txt --output-file requirements.lock
 
-$(READY): requirements.lock pyproject.toml
+clean: ## remove .venv and every cache; runs/ stays
+	rm -rf $(VENV) $(VENV).tmp *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Made for another folder, .venv is made or mended anew.
+ifneq ($(shell cat $(READY) 2>/dev/null),$(CURDIR))
+.PHONY: $(READY)
+endif
+$(READY): requirements.lock tools/setup.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "$(PYTHON) is too old or missing: install Python 3.11 or newer, or run make PYTHON=/path/to/python3.11" >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --requirement requirements.lock
-	$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --editable .
-	@touch $@
+	@$(PYTHON) tools/setup.py

@@ -35,7 +35,8 @@ class TrainConfig:
     label_smoothing: float = _option(0.0, "share of the target spread evenly", low=0.0, high=0.9)
     ema: float = _option(
         0.0,
-        "decay a step of the weights' moving average, which is evaluated; 0: none",
+        "decay a step of the weights' moving average, which is evaluated; 0: none; less in a run "
+        "so short that the average would span more than an eighth of it",
         low=0.0,
         high=0.99999,
     )

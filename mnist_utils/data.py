@@ -1,18 +1,16 @@
-"""The bundled MNIST: unpacked once, verified every time, handed over as tensors.
+"""The bundled MNIST: verified every time, handed over as tensors.
 
 Source: Yann LeCun and Corinna Cortes, CC BY-SA 3.0; `data/README.md` says more.
 """
 
 import gzip
 import hashlib
-import os
-import tempfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import Tensor
-from torchvision.datasets import MNIST
 
 from mnist_utils.errors import InputError
 
@@ -66,8 +64,17 @@ def load(directory: str | Path | None = None, *, train: bool) -> Split:
     InputError
         A file is missing, truncated or altered; the message names it and both checksums.
     """
-    dataset = MNIST(_verified_root(Path(directory or BUNDLE)), train=train, download=False)
-    return Split(dataset.data, dataset.targets)
+    directory = Path(directory or BUNDLE)
+    if not directory.is_dir():
+        raise InputError(f"data directory {str(directory)!r} does not exist; {_REMEDY}")
+    kind = "train" if train else "t10k"
+    # An IDX file is a header, of 16 or 8 bytes here, and one byte a pixel or a label.
+    images = _verified(directory, f"{kind}-images-idx3-ubyte")[16:]
+    labels = _verified(directory, f"{kind}-labels-idx1-ubyte")[8:]
+    return Split(
+        torch.frombuffer(images, dtype=torch.uint8).view(-1, 28, 28),
+        torch.frombuffer(labels, dtype=torch.uint8).long(),
+    )
 
 
 def hold_out(split: Split, n_validation: int) -> tuple[Split, Split]:
@@ -81,37 +88,19 @@ def hold_out(split: Split, n_validation: int) -> tuple[Split, Split]:
     return split.take(slice(None, -n_validation)), split.take(slice(-n_validation, None))
 
 
-def _verified_root(directory: Path) -> Path:
-    """Return a root that torchvision reads, every file in it checked against `MD5`."""
-    if not directory.is_dir():
-        raise InputError(f"data directory {str(directory)!r} does not exist; {_REMEDY}")
-    raw = _cache_for(directory) / "MNIST" / "raw"
-    for name, expected in MD5.items():
-        target, source = raw / name, _find(directory, name)
-        if target.is_file() and _md5(target.read_bytes()) == expected:
-            continue  # what an interrupted run left half-unpacked fails this check, and is redone
-        content = _read(source)
-        if (found := _md5(content)) != expected:
-            raise InputError(
-                f"{source}: expected MD5 {expected} of {name}, found {found} "
-                f"({len(content):,} bytes); {_REMEDY}"
-            )
-        raw.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=raw, delete=False) as partial:
-            partial.write(content)
-        os.replace(partial.name, target)
-    return raw.parent.parent
-
-
 _REMEDY = "restore the four files with `git checkout -- data`, or leave out --data for the bundle"
 
 
-def _cache_for(directory: Path) -> Path:
-    """`directory/cache`, or a folder of the user's where that cannot be written (SageMaker)."""
-    if os.access(directory, os.W_OK):
-        return directory / "cache"
-    key = hashlib.sha256(str(directory.resolve()).encode()).hexdigest()[:12]
-    return Path(tempfile.gettempdir()) / f"mnist_utils-{os.getuid()}" / key
+def _verified(directory: Path, name: str) -> bytearray:
+    """The unpacked content of a file, whose checksum is the published one."""
+    source = _find(directory, name)
+    content = _read(source)
+    if (found := _md5(content)) != MD5[name]:
+        raise InputError(
+            f"{source}: expected MD5 {MD5[name]} of {name}, found {found} "
+            f"({len(content):,} bytes); {_REMEDY}"
+        )
+    return bytearray(content)  # writable, as torch wants it
 
 
 def _find(directory: Path, name: str) -> Path:

@@ -61,7 +61,7 @@ class Evaluation:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Wilson's 95 % interval of the accuracy, fractions."""
+        """Wilson's 95% interval of the accuracy, fractions."""
         return wilson_interval(self.errors, len(self.labels))
 
     @property
@@ -107,7 +107,7 @@ class Evaluation:
         rows = [" ".join(f"{count:5d}" for count in row) for row in self.confusion.tolist()]
         table = "\n".join(f"  {digit} |{row}" for digit, row in enumerate(rows))
         return (
-            f"accuracy  {self.accuracy:.2%}  (95 % Wilson interval {low:.2%} to {high:.2%})\n"
+            f"accuracy  {self.accuracy:.2%}  (95% Wilson interval {low:.2%} to {high:.2%})\n"
             f"errors    {self.errors} of {n:,}\n"
             f"loss      {self.loss:.4f} (negative log likelihood, nats)\n\n"
             f"confusion: rows true, columns predicted\n"
@@ -117,7 +117,7 @@ class Evaluation:
 
 
 def wilson_interval(errors: int, n: int) -> tuple[float, float]:
-    """95 % interval of an accuracy seen as `n - errors` of `n` (Wilson 1927), fractions."""
+    """95% interval of an accuracy seen as `n - errors` of `n` (Wilson 1927), fractions."""
     interval = binomtest(n - errors, n).proportion_ci(confidence_level=0.95, method="wilson")
     return float(interval.low), float(interval.high)
 

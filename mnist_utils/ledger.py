@@ -1,6 +1,6 @@
 """The claims ledger: every figure that the README prints, computed from `results/` and the code.
 
-In README.md a figure stands between marks, `<!--=key-->99.25 %<!--/-->`, and a table between
+In README.md a figure stands between marks, `<!--=key-->99.25%<!--/-->`, and a table between
 `<!--=table-->` and `<!--/-->` on lines of their own. Command line: `python -m mnist_utils.ledger`
 (`make report`) writes them anew, `results/CLAIMS.md`, and the pictures of the results; `--check`
 only says whether the texts hold.
@@ -12,8 +12,6 @@ import re
 import sys
 from pathlib import Path
 from typing import NamedTuple
-
-import jupytext
 
 from mnist_utils import (
     checkpoint,
@@ -32,11 +30,6 @@ from mnist_utils.errors import InputError
 ROOT = Path(__file__).resolve().parent.parent
 README, CLAIMS = ROOT / "README.md", ROOT / "results" / "CLAIMS.md"
 MARK = re.compile(r"<!--=([\w./-]+)-->(.*?)<!--/-->", re.DOTALL)
-# A number with the unit of a measurement, in prose.
-FIGURE = re.compile(
-    r"\d[\d.,]*(?: million)?\s?"
-    r"(?:%|points|parameters|multiply-adds|MACs|errors|pixels|CPU s|CPU seconds|times)(?!\w)"
-)
 
 
 class Claim(NamedTuple):
@@ -53,21 +46,21 @@ class Claim(NamedTuple):
 def claims(results: Path = reproduce.RESULTS) -> dict[str, Claim]:
     """All figures by key, as `results` and the code give them now."""
     found = {}
-    for builder in (_source, _networks, _reference, _recipes, _ablations, _bench, _notebooks):
+    for builder in (_source, _networks, _reference, _recipes, _ablations, _bench):
         found |= builder(results)
     return found
 
 
 def percent(fraction: float) -> str:
-    """0.9925 as `99.25 %`."""
-    return f"{100 * fraction:.2f} %"
+    """0.9925 as `99.25%`."""
+    return f"{100 * fraction:.2f}%"
 
 
 def spread(row: dict) -> str:
     """Mean ± standard deviation of a summary, or the one value that there is."""
     if row["deviation"] is None:
         return percent(row["mean"])
-    return f"{100 * row['mean']:.2f} ± {100 * row['deviation']:.2f} %"
+    return f"{100 * row['mean']:.2f} ± {100 * row['deviation']:.2f}%"
 
 
 def _source(_) -> dict[str, Claim]:
@@ -81,7 +74,7 @@ def _source(_) -> dict[str, Claim]:
     errors_claimed = round((1 - report.CLAIMS["test_accuracy"]) * 10_000)
     low, high = evaluate.wilson_interval(errors_claimed, 10_000)
     found["source.half_width"] = Claim(
-        "half of the 95 % Wilson interval of such an accuracy on 10,000 digits",
+        "half of the 95% Wilson interval of such an accuracy on 10,000 digits",
         f"{50 * (high - low):.2f} points", "exact", "", "make test",
     )  # fmt: skip
     return found
@@ -115,7 +108,7 @@ def _reference(results: Path) -> dict[str, Claim]:
             "test errors of the reference run", str(history["errors"]), interval=interval, **about
         ),
         "reference.interval": Claim(
-            "95 % Wilson interval of its accuracy", interval, interval=interval, **about
+            "95% Wilson interval of its accuracy", interval, interval=interval, **about
         ),
         "reference.cpu": Claim("CPU seconds it took", f"{history['cpu_seconds']:.0f}", **about),
     }
@@ -138,16 +131,16 @@ def _recipes(results: Path) -> dict[str, Claim]:
     for name in recipes.RECIPES:
         stored = reproduce.read(name, results)
         row = reproduce.summary(stored)
+        interval = f"{percent(row['low'])} to {percent(row['high'])}"
         about = {
             "n": f"{row['n']} seeds" if row["n"] > 1 else "1 seed",
-            "interval": f"{percent(row['low'])} to {percent(row['high'])}",
             "command": f"python -m mnist_utils.reproduce {name}",
             "date": max(run["date"] for run in stored["runs"]),
         }
         texts = {
             "accuracy": ("mean test accuracy ± standard deviation", spread(row)),
             "worst": ("test accuracy of the worst seed", percent(row["worst"])),
-            "wilson": ("95 % Wilson interval of the pooled errors", about["interval"]),
+            "wilson": ("95% Wilson interval of the pooled errors", interval),
             "loss": ("mean test loss", f"{row['loss']:.4f}"),
             "cpu": ("CPU seconds of a training, median", f"{row['cpu_seconds']:.0f}"),
             "params": ("parameters", f"{row['parameters']:,}"),
@@ -155,7 +148,9 @@ def _recipes(results: Path) -> dict[str, Claim]:
             "n": ("seeds", str(row["n"])),
         }
         for key, (statement, value) in texts.items():
-            found[f"{name}.{key}"] = Claim(f"{statement}, recipe {name}", value, **about)
+            of_accuracy = interval if key in ("accuracy", "wilson") else ""
+            claim = Claim(f"{statement}, recipe {name}", value, interval=of_accuracy, **about)
+            found[f"{name}.{key}"] = claim
     return found
 
 
@@ -178,7 +173,7 @@ def _ablations(results: Path) -> dict[str, Claim]:
         error = 100 * math.hypot(*(r["deviation"] / math.sqrt(r["n"]) for r in (row, whole)))
         text = f"{gap:+.2f} ± {error:.2f} points".replace("-", "−")
         statement = f"what {name.replace('_', ' ')} changes, ± its standard error"
-        found[f"ablation.{name}.gap"] = Claim(statement, text, **about)
+        found[f"ablation.{name}.gap"] = Claim(statement, text, **(about | {"interval": ""}))
     return found
 
 
@@ -210,23 +205,6 @@ def _bench(results: Path) -> dict[str, Claim]:
     return {f"bench.{key}": Claim(*text, **about) for key, text in texts.items()}
 
 
-def _notebooks(_) -> dict[str, Claim]:
-    """The figures in the notebooks' prose; each notebook's own cells compute or assert them."""
-    found = {}
-    for source in sorted((ROOT / "notebooks").glob("[0-9]*.py")):
-        number = source.stem.split("_")[0]
-        for cell in jupytext.read(source).cells:
-            if cell.cell_type != "markdown":
-                continue
-            for line in cell.source.replace("|", " ").splitlines():
-                for figure in FIGURE.findall(line):
-                    key = f"notebook{number}.{len(found) + 1}"
-                    statement = " ".join(line.split()).replace("*", "")
-                    command = f"make test; cells of {source.stem}"
-                    found[key] = Claim(f"… {statement} …", figure, "", "", command)
-    return found
-
-
 # --- rendering ----------------------------------------------------------------------------------
 
 
@@ -235,7 +213,7 @@ def tables(found: dict[str, Claim]) -> dict[str, str]:
     value = {key: claim.value for key, claim in found.items()}
     results = [
         "| recipe | network | parameters | epochs | test accuracy (mean ± s.d.) | n | worst seed "
-        "| 95 % interval, seeds pooled |",
+        "| 95% interval, seeds pooled |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for name, settings in recipes.RECIPES.items():
@@ -299,9 +277,11 @@ def pictures(results: Path = reproduce.RESULTS) -> dict:
     test = data.load(train=False)
     result = evaluate.evaluate(model, test)
     return {
-        "results": plots.plot_seeds(rows, mark=mark, xlabel="test accuracy, a point a seed").figure,
-        "reference_curves": report.draw_curves(history["epochs"]),
-        "reference_confusion": report.draw_confusion(result),
+        "results": plots.plot_seeds(
+            rows, mark=mark, xlabel="test accuracy, one point per seed"
+        ).figure,
+        "reference_curves": plots.plot_history(history["epochs"]),
+        "reference_confusion": plots.plot_confusion(result.confusion).figure,
         "reference_misclassified": report.draw_misclassified(result, test),
     }
 
@@ -339,7 +319,7 @@ def main() -> None:
         print(f"wrote {path.name}", file=sys.stderr)
     if not arguments.check:
         for name, figure in pictures().items():
-            plots.keep(figure, name)
+            plots.save_figure(figure, ROOT / "images" / f"{name}.png")
 
 
 if __name__ == "__main__":

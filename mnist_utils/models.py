@@ -149,7 +149,7 @@ class CourseNet(SeparableNet):
 
 
 class SmallNet(SeparableNet):
-    """2,782 parameters: the fewest here that hold 99.4 %."""
+    """2,782 parameters: the fewest here that hold 99.4%."""
 
     def __init__(self):
         super().__init__(12, (20, 20, 20, 20))

@@ -4,6 +4,7 @@ Command line: `python -m mnist_utils.pairs [--check] [notebooks/01_data.py ...]`
 rebuilds and executes; `--check` only compares, whatever the timestamps.
 """
 
+import os
 from itertools import zip_longest
 from pathlib import Path
 
@@ -16,7 +17,8 @@ from tqdm import tqdm
 from mnist_utils import checkpoint, errors
 from mnist_utils.errors import InputError
 
-FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
+ROOT = Path(__file__).resolve().parent.parent
+FOLDER = ROOT / "notebooks"
 SECONDS = 300  # a cell may take
 
 
@@ -35,6 +37,16 @@ def difference(source: Path) -> str | None:
         if ours.metadata.get("tags") != theirs.metadata.get("tags"):
             return f"cell {number} has other tags in {source.name} than in {notebook.name}"
     return None
+
+
+def forget_machine(model: dict, **_) -> None:
+    """Take out of a notebook what names the machine that ran it; Jupyter calls this on saving.
+
+    `model` is Jupyter's: `content` is the notebook, where `type` says so.
+    """
+    if model["type"] == "notebook":
+        for name in ("language_info", "widgets"):
+            model["content"]["metadata"].pop(name, None)
 
 
 def rebuild(source: Path) -> None:
@@ -63,18 +75,14 @@ def rebuild(source: Path) -> None:
         resources={"metadata": {"path": str(source.parent)}},
     )
     try:
-        client.execute()
+        client.execute(env=os.environ | {"MNIST_IMAGES": str(ROOT / "images")})
     except CellExecutionError as error:
         cell = next(c for c in notebook.cells if _failed(c))
         raise InputError(
             f"{source.name}: {error.ename}: {error.evalue}, in the cell\n{cell.source}"
         ) from None
-    notebook.metadata.pop("language_info", None)  # names this machine's Python
-    notebook.metadata.pop("widgets", None)
-    for cell in notebook.cells:
-        for output in cell.get("outputs", []):
-            output.get("metadata", {}).clear()
-    checkpoint.write_atomically(path, jupytext.writes(notebook, fmt="ipynb"))
+    forget_machine({"type": "notebook", "content": notebook})
+    checkpoint.write_atomically(path, jupytext.writes(notebook, fmt="ipynb") + "\n")
 
 
 def _failed(cell) -> bool:

@@ -1,8 +1,11 @@
 """Arrays to axes, in one style for the whole course; nothing is computed here.
 
-Every function takes its data first and a keyword `ax`, draws, and returns the `Axes`.
+Every function takes its data first and a keyword `ax`, draws, and returns the `Axes`. The style
+holds inside these functions only: the caller's matplotlib stays as it was.
 """
 
+import functools
+import io
 import os
 from pathlib import Path
 
@@ -11,50 +14,91 @@ import numpy as np
 from matplotlib.ticker import MultipleLocator, PercentFormatter
 
 # Okabe and Ito's colours, told apart by the colour-blind too.
-BLUE, ORANGE, GREEN, RED, PURPLE, GREY = (
-    "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#7F7F7F",
-)  # fmt: skip
+BLUE, ORANGE, GREEN, RED, PURPLE = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7"
+GREY = "#7A7A7A"  # contrast 4.3 on a white page and on a black one: pictures are transparent
 
 STYLE = {
     "figure.figsize": (7.0, 4.0),
-    "figure.dpi": 100,
-    "savefig.dpi": 100,
     "figure.constrained_layout.use": True,
+    "savefig.dpi": 200,
+    "savefig.bbox": "tight",  # no label is cut off
+    "savefig.transparent": True,
     "font.family": "DejaVu Sans",  # ships with matplotlib: the same everywhere
     "font.size": 11,
+    "text.color": GREY,
     "axes.titlesize": 12,
+    "axes.labelcolor": GREY,
+    "axes.edgecolor": GREY,
+    "xtick.color": GREY,
+    "ytick.color": GREY,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
-    "grid.color": "#E5E5E5",
+    "grid.color": GREY,
+    "grid.alpha": 0.25,
     "axes.axisbelow": True,
     "axes.prop_cycle": plt.cycler(color=[BLUE, ORANGE, GREEN, RED, PURPLE, GREY]),
     "image.cmap": "gray",
     "legend.frameon": False,
 }
-plt.rcParams.update(STYLE)
 
 Box = tuple[tuple[float, float], tuple[float, float]]  # ((top, bottom), (left, right)), inclusive
 
-IMAGES = Path(__file__).resolve().parent.parent / "images"
+
+def _styled(draw):
+    """Run a drawing function in the course's style."""
+
+    @functools.wraps(draw)
+    def styled(*arguments, **options):
+        with plt.rc_context(STYLE):
+            return draw(*arguments, **options)
+
+    return styled
 
 
-def keep(figure, name: str):
-    """Save a notebook's figure as `images/NAME.png`, where the README finds it; return it."""
-    save_figure(figure, Path(os.environ.get("MNIST_IMAGES", IMAGES)) / f"{name}.png")
-    plt.close(figure)  # shown by being the cell's value, and not a second time
-    return figure
+def keep(drawing, name: str, alt: str):
+    """Turn a notebook's `Axes` or `Figure` into the picture that is shown and stored.
+
+    Parameters
+    ----------
+    drawing : matplotlib Axes or Figure
+        Closed afterwards: it is shown by being the cell's value, and not a second time.
+    name : str
+        With MNIST_IMAGES set to a folder, as `make notebooks` does, also saved there as NAME.png.
+    alt : str
+        What the picture shows, for those who cannot see it.
+    """
+    from IPython.display import Image
+
+    figure = drawing.figure
+    picture = _png(figure)
+    if folder := os.environ.get("MNIST_IMAGES"):
+        _write(picture, Path(folder, f"{name}.png"))
+    plt.close(figure)
+    return Image(picture, retina=True, alt=alt)
 
 
 def save_figure(figure, path: str | Path) -> None:
-    """Write a PNG whose bytes depend on the picture alone, whole or not at all."""
-    path = Path(path)
+    """Write a PNG, whole or not at all, of the same bytes for the same picture; close it."""
+    _write(_png(figure), Path(path))
+    plt.close(figure)
+
+
+@_styled
+def _png(figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def _write(picture: bytes, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}")
-    figure.savefig(partial, format="png", metadata={"Software": None})
+    partial.write_bytes(picture)
     partial.replace(path)
 
 
+@_styled
 def show_image(image, *, ax=None, title: str = "", vmin=0.0, vmax=1.0):
     """Draw one digit `(28, 28)`, values `vmin` black to `vmax` white, without axes."""
     if ax is None:
@@ -65,6 +109,7 @@ def show_image(image, *, ax=None, title: str = "", vmin=0.0, vmax=1.0):
     return ax
 
 
+@_styled
 def show_images(images, titles=None, *, heading="", columns: int = 10, vmin=0.0, vmax=1.0):
     """Draw digits `(N, 28, 28)` as a sheet, a title each, a heading over all; the figure."""
     rows = max(1, -(-len(images) // columns))
@@ -79,12 +124,13 @@ def show_images(images, titles=None, *, heading="", columns: int = 10, vmin=0.0,
     return figure
 
 
+@_styled
 def plot_curves(epochs, series: dict, *, ylabel: str, percent: bool = False, ax=None):
     """Draw values against epochs, a line a name; fractions as per cent if `percent`."""
     if ax is None:
         _, ax = plt.subplots()
     for name, values in series.items():
-        ax.plot(epochs, values, marker="o", markersize=3, label=name)
+        ax.plot(epochs, values, marker="o", markersize=3 if len(epochs) > 1 else 7, label=name)
     if percent:
         ax.yaxis.set_major_formatter(PercentFormatter(1.0))
     ax.xaxis.get_major_locator().set_params(integer=True)
@@ -93,18 +139,44 @@ def plot_curves(epochs, series: dict, *, ylabel: str, percent: bool = False, ax=
     return ax
 
 
+@_styled
+def plot_history(history: list[dict], evaluated_on: str = "test"):
+    """Draw a run's loss and accuracy, while training and held-out, epoch by epoch; the figure.
+
+    A run of one epoch is drawn from within, part by part.
+    """
+    figure, axes = plt.subplots(1, 2, figsize=(10, 4))
+    while_training = history[0].get("within", history) if len(history) == 1 else history
+    series = {
+        ("train", "while training"): while_training,
+        ("test", f"{evaluated_on} digits"): history,
+    }
+    for ax, quantity in zip(axes, ("loss", "accuracy"), strict=True):
+        for (kind, label), rows in series.items():
+            rows = [row for row in rows if f"{kind}_{quantity}" in row]
+            plot_curves(
+                [row["epoch"] for row in rows],
+                {label: [row[f"{kind}_{quantity}"] for row in rows]},
+                ylabel="loss, nats" if quantity == "loss" else "accuracy",
+                percent=quantity == "accuracy",
+                ax=ax,
+            )
+    return figure
+
+
+@_styled
 def plot_confusion(matrix, *, ax=None):
     """Draw counts `(10, 10)`: rows true, columns predicted; mistakes shaded, hits printed grey."""
     if ax is None:
         _, ax = plt.subplots(figsize=(5.5, 5))
     matrix = np.asarray(matrix)
-    mistakes = np.where(np.eye(len(matrix), dtype=bool), 0, matrix)
-    ax.imshow(mistakes, cmap="Oranges", vmin=0, vmax=max(1, mistakes.max()))
+    mistakes = np.ma.masked_where(np.eye(len(matrix), dtype=bool) | (matrix == 0), matrix)
+    most = max(1, mistakes.filled(0).max())
+    ax.imshow(mistakes, cmap="Oranges", vmin=-0.5 * most, vmax=most)  # one mistake is seen, too
     for (row, column), count in np.ndenumerate(matrix):
         if count:
-            dark = mistakes[row, column] > 0.7 * mistakes.max()
-            colour = GREY if row == column else "white" if dark else "black"
-            ax.text(column, row, f"{count}", ha="center", va="center", fontsize=8, color=colour)
+            colour = GREY if row == column else "white" if count > 0.7 * most else "black"
+            ax.text(column, row, f"{count:,}", ha="center", va="center", fontsize=8, color=colour)
     ax.grid(False)
     ax.set(
         xlabel="predicted digit", ylabel="true digit", xticks=range(len(matrix)),
@@ -113,6 +185,7 @@ def plot_confusion(matrix, *, ax=None):
     return ax
 
 
+@_styled
 def plot_bars(labels, values, *, ylabel: str, xlabel: str = "", highlight=(), ax=None):
     """Draw a bar a label, its value on top; labels in `highlight` stand out in orange."""
     if ax is None:
@@ -121,11 +194,13 @@ def plot_bars(labels, values, *, ylabel: str, xlabel: str = "", highlight=(), ax
     colours = [ORANGE if label in map(str, highlight) else BLUE for label in labels]
     bars = ax.bar(labels, values, color=colours)
     ax.bar_label(bars, labels=[f"{value:,}" for value in values], fontsize=9, padding=2)
+    ax.yaxis.set_major_formatter("{x:,.0f}")
     ax.set(xlabel=xlabel, ylabel=ylabel)
     ax.grid(False)
     return ax
 
 
+@_styled
 def plot_mean_digit(mean, box, *, ax=None):
     """Draw a mean image `(28, 28)` and a box (top, left, bottom, right), inclusive pixels."""
     if ax is None:
@@ -143,6 +218,7 @@ def plot_mean_digit(mean, box, *, ax=None):
     return ax
 
 
+@_styled
 def plot_reliability(bins, *, ax=None):
     """Draw accuracy against mean confidence, a point a bin, its count beside it."""
     if ax is None:
@@ -161,6 +237,7 @@ def plot_reliability(bins, *, ax=None):
     return ax
 
 
+@_styled
 def plot_interval(rows, *, xlabel: str, ax=None):
     """Draw (label, value, low, high) as points with intervals, the first row on top."""
     if ax is None:
@@ -174,15 +251,16 @@ def plot_interval(rows, *, xlabel: str, ax=None):
     return ax
 
 
+@_styled
 def plot_seeds(rows, *, mark: tuple[str, float], xlabel: str, ax=None):
-    """Draw (label, values) as one point a seed, their mean as a bar; `mark` is a name and a value.
+    """Draw (label, values): one point per seed, their mean a bar; `mark` is a name and a value.
 
     The first row stands on top; values are fractions.
     """
     if ax is None:
         _, ax = plt.subplots(figsize=(7, 0.5 * len(rows) + 1.3))
     for position, (_, values) in enumerate(rows):
-        ax.plot(values, [position] * len(values), "o", color=BLUE, alpha=0.5, markeredgewidth=0)
+        ax.plot(values, [position] * len(values), "o", color=BLUE, alpha=0.7, markeredgewidth=0)
         ax.plot(np.mean(values), position, "|", color=RED, markersize=18, markeredgewidth=2)
     name, value = mark
     ax.axvline(value, color=GREY, linestyle="--", linewidth=1)
@@ -195,6 +273,7 @@ def plot_seeds(rows, *, mark: tuple[str, float], xlabel: str, ax=None):
     return ax
 
 
+@_styled
 def plot_shares(labels, series: dict, *, ylabel: str, ax=None):
     """Draw bars side by side: for every label, one fraction a series."""
     if ax is None:
@@ -211,6 +290,7 @@ def plot_shares(labels, series: dict, *, ylabel: str, ax=None):
     return ax
 
 
+@_styled
 def plot_accuracy_against_field(fields, series: dict, *, ax=None):
     """Draw accuracies against receptive fields in pixels.
 
@@ -241,6 +321,7 @@ def _square(box: Box, **style) -> plt.Rectangle:
     )
 
 
+@_styled
 def plot_fields_on_digit(image, boxes: dict[str, Box], *, ax=None):
     """Draw what one unit of each layer sees of a digit (28, 28): a square a layer, by name.
 
@@ -266,6 +347,7 @@ def plot_fields_on_digit(image, boxes: dict[str, Box], *, ax=None):
     return ax
 
 
+@_styled
 def plot_effective_field(
     weight, box: Box, *, image=None, contours: dict[str, float] | None = None, ax=None
 ):
@@ -295,6 +377,7 @@ def plot_effective_field(
     return ax
 
 
+@_styled
 def plot_staircase(names, sizes, *, ax=None, marks: dict[str, float] | None = None):
     """Draw the receptive field, pixels against depth, layer by layer.
 

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import matplotlib.pyplot as plt
-
 from mnist_utils import data, plots
 from mnist_utils.evaluate import Evaluation, evaluate
 
@@ -27,18 +25,17 @@ def leave_report(run, data_dir, out: Path) -> str:
     result = evaluate(run.evaluated, held_out)
     what = "validation" if run.config.validation else "test"
     pictures = {
-        "curves.png": draw_curves(run.history, what),
-        "confusion.png": draw_confusion(result),
+        "curves.png": plots.plot_history(run.history, what),
+        "confusion.png": plots.plot_confusion(result.confusion).figure,
         "misclassified.png": draw_misclassified(result, held_out),
     }
     for name, figure in pictures.items():
         plots.save_figure(figure, out / name)
-        plt.close(figure)
     low, high = result.interval
     return (
         f"\n{comparison(run.history[-1], what)}\n\n"
         f"{what} accuracy {result.accuracy:.2%}, {result.errors} errors of {len(held_out):,}; "
-        f"95 % Wilson interval {low:.2%} to {high:.2%}; n = 1 run, seed {run.config.seed}\n"
+        f"95% Wilson interval {low:.2%} to {high:.2%}; n = 1 run, seed {run.config.seed}\n"
         f"weights, history and pictures are in {out}/"
     )
 
@@ -55,28 +52,6 @@ def comparison(row: dict, evaluated_on: str = "test") -> str:
             cells = f"{claim:>15.4f}{value:>12.4f}{value - claim:>+16.4f}"
         lines.append(f"{label:22}{cells}")
     return "\n".join(lines)
-
-
-def draw_curves(history: list[dict], evaluated_on: str = "test"):
-    """Loss and accuracy against epochs, training and held-out; the figure."""
-    figure, axes = plt.subplots(1, 2, figsize=(10, 4))
-    names = {"train": "while training", "test": f"{evaluated_on} digits"}
-    for ax, quantity in zip(axes, ("loss", "accuracy"), strict=True):
-        for kind, label in names.items():
-            rows = [row for row in history if f"{kind}_{quantity}" in row]
-            plots.plot_curves(
-                [row["epoch"] for row in rows],
-                {label: [row[f"{kind}_{quantity}"] for row in rows]},
-                ylabel="loss, nats" if quantity == "loss" else "accuracy",
-                percent=quantity == "accuracy",
-                ax=ax,
-            )
-    return figure
-
-
-def draw_confusion(result: Evaluation):
-    """The confusion matrix; the figure."""
-    return plots.plot_confusion(result.confusion).figure
 
 
 def draw_misclassified(result: Evaluation, split: data.Split, most: int = 100):

@@ -88,8 +88,8 @@ def one_line(stored: dict) -> str:
     s = summary(stored)
     spread = "" if s["deviation"] is None else f" ± {100 * s['deviation']:.2f}"
     return (
-        f"{stored['name']:28} {s['parameters']:>9,} parameters  {100 * s['mean']:.2f}{spread} %  "
-        f"(n = {s['n']}, worst {s['worst']:.2%}, 95 % {s['low']:.2%} to {s['high']:.2%}), "
+        f"{stored['name']:28} {s['parameters']:>9,} parameters  {100 * s['mean']:.2f}{spread}%  "
+        f"(n = {s['n']}, worst {s['worst']:.2%}, 95% {s['low']:.2%} to {s['high']:.2%}), "
         f"loss {s['loss']:.4f}, {s['cpu_seconds']:.0f} CPU s"
     )
 

@@ -9,11 +9,11 @@ import json
 import math
 import os
 import platform
-import resource
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -38,6 +38,11 @@ from mnist_utils import (
 from mnist_utils.config import TrainConfig
 from mnist_utils.errors import InputError
 
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
+
 # --- the loop -----------------------------------------------------------------------------------
 
 
@@ -61,11 +66,7 @@ class Training:
         optimizer = torch.optim.AdamW(
             model.parameters(), lr=config.lr, weight_decay=config.weight_decay
         )
-        average = None
-        if config.ema:
-            average = AveragedModel(
-                model, multi_avg_fn=get_ema_multi_avg_fn(config.ema), use_buffers=True
-            )
+        average = AveragedModel(model, use_buffers=True) if config.ema else None
         return cls(config, model, optimizer, average, parallel.replicate(model))
 
     @property
@@ -92,6 +93,15 @@ def learning_rate(step: int, total: int, config: TrainConfig) -> float:
     return config.lr * (1 + math.cos(math.pi * (step - warmup) / (total - warmup))) / 2
 
 
+def averaging_decay(total: int, config: TrainConfig) -> float:
+    """The decay a step of the moving average, in a run of `total` steps.
+
+    The average reaches back 1 / (1 − decay) steps. More than an eighth of the run would hold on to
+    weights from before the network had learnt anything.
+    """
+    return max(0.0, min(config.ema, 1 - 8 / total))
+
+
 def train_epoch(
     run: Training, split: data.Split, epoch: int, progress: Callable[[int, Tensor, Tensor], None]
 ) -> dict:
@@ -102,6 +112,9 @@ def train_epoch(
     settings, model = run.config, run.model.train()
     device = next(model.parameters()).device
     steps = math.ceil(len(split) / settings.batch_size)
+    if run.average is not None:
+        decay = averaging_decay(settings.epochs * steps, settings)
+        run.average.multi_avg_fn = get_ema_multi_avg_fn(decay)
     torch.manual_seed(augment.epoch_seed(settings.seed, epoch))  # dropout's; see training_batches
     seen, loss_sum, right = 0, torch.zeros((), device=device), torch.zeros((), device=device)
     batches = augment.training_batches(split, settings, epoch, device)
@@ -132,12 +145,15 @@ def fit(
     settings = run.config
     total, done = settings.epochs * len(split), len(run.history) * len(split)
     bar = tqdm(total=total, initial=done, unit=" digits", disable=not sys.stderr.isatty())
+    within = []  # a run of one epoch has its curve from within: 20 sums so far
 
     def progress(seen: int, loss_sum: Tensor, right: Tensor) -> None:
         stop.check()
         bar.update(len(run.history) * len(split) + seen - bar.n)
         if not bar.disable and seen // settings.batch_size % 50 == 1:
             bar.set_postfix_str(f"loss {loss_sum / seen:.4f}, accuracy {right / seen:.2%}")
+        if settings.epochs == 1 and seen * 20 >= len(split) * (len(within) + 1):
+            within.append((seen, loss_sum.item(), right.item()))
 
     with bar, errors.Stop() as stop:
         for epoch in range(len(run.history) + 1, settings.epochs + 1):
@@ -154,14 +170,30 @@ def fit(
             if due and parallel.rank() == 0:
                 result = evaluate.evaluate(run.evaluated, held_out)
                 row |= {"test_loss": result.loss, "test_accuracy": result.accuracy}
+            if within:
+                row["within"] = _means_between(within)
             wall, cpu = _clock()
             row |= {"seconds": wall - before[0], "cpu_seconds": cpu - before[1]}
             run.history.append(row)
             after_epoch(row)
 
 
+def _means_between(sums: list[tuple[int, float, int]]) -> list[dict]:
+    """Mean loss and accuracy from one (digits, sum of losses, hits) so far to the next."""
+    rows = []
+    for (n0, loss0, right0), (n, loss, right) in pairwise([(0, 0.0, 0), *sums]):
+        means = {
+            "train_loss": (loss - loss0) / (n - n0),
+            "train_accuracy": (right - right0) / (n - n0),
+        }
+        rows.append({"epoch": n / sums[-1][0]} | means)
+    return rows
+
+
 def _clock() -> tuple[float, float]:
     """(wall, CPU) seconds; the CPU's include the loader processes that have ended."""
+    if resource is None:
+        return time.perf_counter(), time.process_time()
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return time.perf_counter(), sum(usage.ru_utime + usage.ru_stime for usage in used)
 

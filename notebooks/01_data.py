@@ -1,13 +1,15 @@
 # ---
 # jupyter:
 #   jupytext:
+#     cell_metadata_filter: tags,-all
 #     formats: ipynb,py:percent
+#     notebook_metadata_filter: -jupytext.text_representation.jupytext_version
 #     text_representation:
 #       extension: .py
 #       format_name: percent
 #       format_version: '1.3'
 #   kernelspec:
-#     display_name: Python 3
+#     display_name: Python 3 (ipykernel)
 #     language: python
 #     name: python3
 # ---
@@ -25,11 +27,15 @@
 # is, where it lies, and what values its pixels take. We measure all three.
 
 # %%
+import warnings
+
 import numpy as np
 import torch
 
 from mnist_utils import augment, data, plots
 from mnist_utils.recipes import REFERENCE
+
+warnings.filterwarnings("ignore", "This DataLoader will create 2 worker")  # where there is one CPU
 
 # %%
 train = data.load(train=True)
@@ -41,7 +47,8 @@ train.images.shape, train.images.dtype, test.images.shape
 # returns a single pixel. Here are the first twenty digits, as they are stored.
 
 # %%
-plots.keep(plots.show_images(train.images[:20] / 255, train.labels[:20].tolist()), "01_digits")
+sheet = plots.show_images(train.images[:20] / 255, train.labels[:20].tolist())
+plots.keep(sheet, "01_digits", "The first twenty training digits, white on black, labels above.")
 
 # %% [markdown]
 # ## Pixels: 0 is black
@@ -72,22 +79,24 @@ print(f"mean {mean:.4f}, deviation {deviation:.4f}")
 
 # %%
 black, white = (0 - mean) / deviation, (1 - mean) / deviation
+assert round(black, 2) == -0.42
 print(f"black {black:.2f}, white {white:.2f}")
 
 # %% [markdown]
 # ## Classes: nearly balanced
 #
-# If one class were rare, accuracy would flatter a network that ignores it.
+# If one class were rare, accuracy would flatter a network that ignores it. And who always guesses
+# the commonest class is right as often as it comes up.
 
 # %%
 counts = train.labels.bincount().tolist()
 rarest, commonest = min(counts), max(counts)
-figure = plots.plot_bars(range(10), counts, xlabel="digit", ylabel="training images").figure
-plots.keep(figure, "01_classes")
+bars = plots.plot_bars(range(10), counts, xlabel="digit", ylabel="training images")
+plots.keep(bars, "01_classes", "Bars of training images per digit, all between 5,400 and 6,750.")
 
 # %%
-print(f"from {rarest:,} (digit {counts.index(rarest)}) to {commonest:,} (digit "
-      f"{counts.index(commonest)}); guessing the commonest is right {commonest / 600:.1f} % of the time")  # fmt: skip
+print(f"fewest: {rarest:,} (digit {counts.index(rarest)})")
+print(f"most: {commonest:,} (digit {counts.index(commonest)}), {commonest / len(train):.1%} of all")
 
 # %% [markdown]
 # ## Size: a digit of 20 pixels in an image of 28
@@ -116,7 +125,7 @@ assert (longer == 20).double().mean() > 0.999
 # whole specification of the next notebook.
 #
 # Where do they lie? The mean of all digits, with the smallest centred square, in orange, that holds
-# 99 % of all ink:
+# 99% of all ink:
 
 
 # %%
@@ -128,21 +137,24 @@ def box_of(mean_image, share=0.99):
             return margin, margin, 27 - margin, 27 - margin
 
 
+# %%
 mean_digit = pixels.mean(dim=0).numpy()
 box = box_of(mean_digit)
-print(f"rows and columns {box[0]} to {box[2]}: {box[2] - box[0] + 1} pixels")
+side = box[2] - box[0] + 1
+assert side == 24
+print(f"rows and columns {box[0]} to {box[2]}: {side} pixels")
 
 # %%
-plots.keep(plots.plot_mean_digit(mean_digit, box).figure, "01_mean_digit")
+plots.keep(
+    plots.plot_mean_digit(mean_digit, box),
+    "01_mean_digit",
+    "The mean of all digits: a blurred disc in a square of 24 pixels, centred in 28.",
+)
 
 # %% [markdown]
 # Centred by mass, digits stray: their ink takes a square of 24 pixels, not 20. Remember it when
 # notebook 2 asks how much a unit should see.
-
-# %%
-assert box[2] - box[0] + 1 == 24
-
-# %% [markdown]
+#
 # ## Augmentation: new digits from old
 #
 # A digit turned by a few degrees is the same digit. The recipe this course began from turns by up
@@ -154,7 +166,10 @@ assert box[2] - box[0] + 1 == 24
 transform = augment.sample_transform(REFERENCE, seed=3)
 five = (train.images[0] / 255).numpy()
 many = [transform(image=five)["image"] for _ in range(10)]
-plots.keep(plots.show_images(np.stack(many)), "01_augmented")
+sheet = plots.show_images(np.stack(many))
+plots.keep(
+    sheet, "01_augmented", "One five, ten times: turned a little, or with black holes in it."
+)
 
 # %% [markdown]
 # ### What does `fill=1` mean?
@@ -174,6 +189,9 @@ corners = {
 }
 
 # %%
+assert corners["uint8, 0..255"] < 0.005
+assert corners["float, 0..1"] == 1
+assert 0.4 < corners["after Normalize"] < 0.5
 for representation, brightness in corners.items():
     print(f"{representation:16} the corner is {brightness:.3f} of white")
 
@@ -182,13 +200,7 @@ for representation, brightness in corners.items():
 # standardised. Only one of them is what the author meant, and no error is raised in the others.
 # Our reference follows the words, so it turns floats in 0..1; and since digits live on black, the
 # better recipes of this course fill with 0.
-
-# %%
-assert corners["uint8, 0..255"] < 0.005
-assert corners["float, 0..1"] == 1
-assert 0.4 < corners["after Normalize"] < 0.5
-
-# %% [markdown]
+#
 # ### A trap: workers that repeat each other
 #
 # A `DataLoader` with two workers gives each a *copy* of the transform, random state and all, and
@@ -201,13 +213,14 @@ assert 0.4 < corners["after Normalize"] < 0.5
 # %%
 def different(epochs, mended):
     """Of one digit loaded 24 times an epoch by two workers: how many different images."""
-    order = torch.zeros(24, dtype=torch.long)
-    transform = augment.sample_transform(replace(REFERENCE, affine_p=1, holes_p=1), seed=0)
+    always = replace(REFERENCE, affine_p=1, holes_p=1)
+    transform = augment.sample_transform(always, seed=0)
+    same_digit = augment.AugmentedDigits(train, torch.zeros(24, dtype=torch.long), transform)
+    start = augment.seed_worker if mended else None
+    seeds = torch.Generator().manual_seed(0)
     loader = torch.utils.data.DataLoader(
-        augment.AugmentedDigits(train, order, transform), batch_size=4, num_workers=2,
-        worker_init_fn=augment.seed_worker if mended else None,
-        generator=torch.Generator().manual_seed(0),
-    )  # fmt: skip
+        same_digit, batch_size=4, num_workers=2, worker_init_fn=start, generator=seeds
+    )
     return len({image.numpy().tobytes() for _ in range(epochs) for x, _ in loader for image in x})
 
 
@@ -228,6 +241,3 @@ print(f"as it is: {trapped} different images of 48; with seed_worker: {mended}")
 #   neither does what was meant.
 #
 # Next: [2 · Architecture and receptive fields](02_architecture.ipynb)
-
-# %%
-assert round(black, 2) == -0.42

@@ -1,13 +1,15 @@
 # ---
 # jupyter:
 #   jupytext:
+#     cell_metadata_filter: tags,-all
 #     formats: ipynb,py:percent
+#     notebook_metadata_filter: -jupytext.text_representation.jupytext_version
 #     text_representation:
 #       extension: .py
 #       format_name: percent
 #       format_version: '1.3'
 #   kernelspec:
-#     display_name: Python 3
+#     display_name: Python 3 (ipykernel)
 #     language: python
 #     name: python3
 # ---
@@ -92,21 +94,27 @@ network = describe(model, (1, 28, 28))
 network
 
 # %%
-layers = ["block1.0.0", "block1.1.0", "block1.2.0", "pool", "block2.0.0", "block2.1.0",
-          "block2.2.0", "block3.0", "gap", "head"]  # fmt: skip
+kinds = ("Conv2d", "MaxPool2d", "AdaptiveAvgPool2d")
+layers = [row.name for row in network.rows if row.kind in kinds]
 fields = [network[name].receptive_field for name in layers]
 assert fields == [*sizes, 28]
-plots.keep(plots.plot_staircase(layers, fields).figure, "02_staircase")
+
+# %%
+stairs = plots.plot_staircase(layers, fields)
+plots.keep(stairs, "02_staircase", "Field by layer: 3, 5, 7, 8 at the pool, then by fours to 28.")
 
 # %% [markdown]
 # The stairs are shallow before the pool, steep behind it, and end on the line of the image. The
-# source's README also speaks of residual connections. There are none: no row is fed by two others.
+# source's README also speaks of residual connections. Such a sum is a row that two others feed. How
+# many are there?
 
 # %%
-assert all(len(row.inputs) < 2 for row in layers_of(model))
+sums = [row.name for row in layers_of(model) if len(row.inputs) > 1]
+assert not sums
+len(sums)
 
 # %% [markdown]
-# Here is what the middle unit of some layers sees of a real digit:
+# None. Here is what the middle unit of some layers sees of a real digit:
 
 
 # %%
@@ -121,7 +129,11 @@ def middle_box(row):
 # %%
 test = data.load(train=False)
 boxes = {name: middle_box(network[name]) for name in layers[2:9:2]}
-plots.keep(plots.plot_fields_on_digit(test.images[0] / 255, boxes).figure, "02_fields_on_digit")
+plots.keep(
+    plots.plot_fields_on_digit(test.images[0] / 255, boxes),
+    "02_fields_on_digit",
+    "A seven, and over it four squares: what units see after 7, 12, 20 and 28 pixels.",
+)
 
 # %% [markdown]
 # ## "Sees everything" is not "uses everything"
@@ -154,11 +166,14 @@ untrained = models.build("Model3")
 before = explain.effective_receptive_field(untrained, digits, layer="head")
 
 # %%
-figure = plots.plot_effective_field(weight, middle_box(network["head"])).figure
-plots.keep(figure, "02_effective_field")
+plots.keep(
+    plots.plot_effective_field(weight, middle_box(network["head"])),
+    "02_effective_field",
+    "A bright bump in the middle of the 28-pixel square, fading to black at its edges.",
+)
 
 # %%
-print(f"half of the weight lies in {half} of 784 pixels, 95 % in {most}")
+print(f"half of the weight lies in {half} of 784 pixels, 95% in {most}")
 for state, w in (("equal weights", None), ("random weights", before), ("trained", weight)):
     sigma = (logit**0.5,) * 2 if w is None else explain.spread(w)
     print(f"{state:15} σ {sigma[0]:.1f} pixels down, {sigma[1]:.1f} across")
@@ -167,17 +182,21 @@ assert logit**0.5 < min(explain.spread(before)) < min(explain.spread(weight))
 
 # %% [markdown]
 # And on one digit: inside the inner line lies half of what moves its logit, inside the outer one
-# 95 % (a single digit's weights are spiky, so they are averaged over 5×5 pixels first).
+# 95% (a single digit's weights are spiky, so they are averaged over 5×5 pixels first).
 
 # %%
 one = explain.effective_receptive_field(trained, digits[:1], layer="head")
 smooth = torch.nn.functional.avg_pool2d(one[None], 5, 1, 2, count_include_pad=False)[0]
 levels = smooth.flatten().sort(descending=True).values
 lines = {f"{n:.0%}": levels[explain.pixels_holding(smooth, n)].item() for n in (0.95, 0.5)}
-figure = plots.plot_effective_field(
-    smooth, middle_box(network["head"]), image=test.images[0], contours=lines
-).figure
-plots.keep(figure, "02_effective_field_on_digit")
+
+# %%
+seen = middle_box(network["head"])
+plots.keep(
+    plots.plot_effective_field(smooth, seen, image=test.images[0], contours=lines),
+    "02_effective_field_on_digit",
+    "A seven with two outlines around its strokes, well inside the square that the logit can see.",
+)
 
 # %% [markdown]
 # The dashed square is what the logit *can* see; the bump is what it *uses*. Random weights already
@@ -211,8 +230,8 @@ def last_field(name):
 # %%
 ladder = {name: stored("ladder", name) for name in ("Model1", "Model2", "Model3")}
 for name, (parameters, mean_accuracy, deviation) in ladder.items():
-    print(f"{name}: sees {last_field(name)} pixels, {parameters:6,} parameters, "
-          f"{mean_accuracy:.2f} ± {deviation:.2f} %")  # fmt: skip
+    size, accuracy = last_field(name), f"{mean_accuracy:.2f} ± {deviation:.2f}%"
+    print(f"{name}: sees {size} pixels, {parameters:6,} parameters, {accuracy}")
 
 # %% [markdown]
 # | step | target | idea | analysis |
@@ -229,8 +248,8 @@ assert model2[0] < model1[0] / 10
 assert 2.5 < model1[1] - model2[1] < 3.5
 assert model2[1] < model3[1] < model1[1]
 assert model3[0] < model1[0] / 6
-print(f"Model3 gains {model3[1] - model2[1]:.2f} points over Model2, for "
-      f"{model3[0] - model2[0]:,} parameters")  # fmt: skip
+gain, price = model3[1] - model2[1], model3[0] - model2[0]
+print(f"Model3 gains {gain:.2f} points over Model2, for {price:,} parameters")
 
 # %% [markdown]
 # Model3 changed three things at once. What is the field's share?
@@ -245,7 +264,9 @@ print(f"Model3 gains {model3[1] - model2[1]:.2f} points over Model2, for "
 deeper = {size: stored("fields", f"FieldNet{size}") for size in (10, 14, 18, 22, 26)}
 for size, (parameters, mean_accuracy, deviation) in deeper.items():
     assert last_field(f"FieldNet{size}") == size
-    print(f"{size} pixels, {parameters:,} parameters: {mean_accuracy:.2f} ± {deviation:.2f} %")
+    print(f"{size} pixels, {parameters:,} parameters: {mean_accuracy:.2f} ± {deviation:.2f}%")
+assert all(later[1] - sooner[1] > 0.2 for sooner, later in pairwise(list(deeper.values())[:3]))
+assert deeper[14][1] - model2[1] > 0.7 * (model1[1] - model2[1])
 
 # %% [markdown]
 # Accuracy climbs up to some 18 pixels; from there on, three seeds cannot tell. The network that sees
@@ -258,24 +279,42 @@ for size, (parameters, mean_accuracy, deviation) in deeper.items():
 # first network and twice its layers: half of them are 1×1.
 
 # %%
+controls = ("FieldNet18Dilated", "FieldNet26Dilated", "FieldNet10Pointwise")
+for name in controls:
+    parameters, mean_accuracy, deviation = stored("fields", name)
+    assert 5_400 < parameters < 5_800
+    accuracy = f"{mean_accuracy:.2f} ± {deviation:.2f}%"
+    print(f"{name:20} {last_field(name)} pixels, {parameters:,} parameters: {accuracy}")
+
+# %%
 dilated = {size: stored("fields", f"FieldNet{size}Dilated") for size in (18, 26)}
 pointwise = {10: stored("fields", "FieldNet10Pointwise")}
-assert all(last_field(f"FieldNet{size}Dilated") == size for size in dilated)
-assert last_field("FieldNet10Pointwise") == 10
-everything = [*deeper.values(), *dilated.values(), *pointwise.values()]
-assert all(5_400 < parameters < 5_800 for parameters, *_ in everything)
+two_layers = {10: deeper[10], 18: dilated[18]}
+
+
+def columns(study):
+    """Fields in pixels, mean accuracies and deviations as fractions."""
+    return list(study), *([row[k] / 100 for row in study.values()] for k in (1, 2))
+
 
 # %%
-studies = {"one layer more each": deeper, "always 2 layers": {10: deeper[10], 18: dilated[18]},
-           "4 layers, of which two 1×1": pointwise}  # fmt: skip
 series = {
-    name: (list(study), *([row[k] / 100 for row in study.values()] for k in (1, 2)))
-    for name, study in studies.items()
+    "one layer more each": columns(deeper),
+    "always 2 layers": columns(two_layers),
+    "4 layers, of which two 1×1": columns(pointwise),
 }
-figure = plots.plot_accuracy_against_field(list(deeper), series).figure
-plots.keep(figure, "02_accuracy_against_field")
+plots.keep(
+    plots.plot_accuracy_against_field(list(deeper), series),
+    "02_accuracy_against_field",
+    "Accuracy rises with the field up to 18 pixels if layers are added, hardly if kernels are dilated.",
+)
 
 # %%
+by_field = [dilated[18][1] - deeper[10][1], deeper[18][1] - pointwise[10][1]]
+by_layers = [pointwise[10][1] - deeper[10][1], deeper[18][1] - dilated[18][1]]
+assert by_field[0] < 0.2 < 0.5 < by_field[1] < 0.6
+assert min(by_layers) > 0.95
+assert 89.5 < dilated[26][1] < 90.5
 print("            10 pixels  18 pixels")
 for layers_, pair in ((2, (deeper[10], dilated[18])), (4, (pointwise[10], deeper[18]))):
     print(f"{layers_} layers " + "".join(f"{row[1]:11.2f}" for row in pair))
@@ -284,18 +323,8 @@ for layers_, pair in ((2, (deeper[10], dilated[18])), (4, (pointwise[10], deeper
 # Read the table by rows: to two layers a larger field is worth next to nothing, to four layers half a
 # point. By columns: twice the layers bring a point or more, whatever they see. **The field is what a
 # network can know; its layers are what it can make of it.** A network needs both, and dilation alone
-# can do harm: at 26 pixels, two layers of kernels full of gaps fall to 90 %.
-
-# %%
-by_field = [dilated[18][1] - deeper[10][1], deeper[18][1] - pointwise[10][1]]
-by_layers = [pointwise[10][1] - deeper[10][1], deeper[18][1] - dilated[18][1]]
-assert by_field[0] < 0.2 < 0.5 < by_field[1] < 0.6
-assert min(by_layers) > 0.95
-assert 89.5 < dilated[26][1] < 90.5
-assert all(later[1] - sooner[1] > 0.2 for sooner, later in pairwise(list(deeper.values())[:3]))
-assert deeper[14][1] - model2[1] > 0.7 * (model1[1] - model2[1])
-
-# %% [markdown]
+# can do harm: at 26 pixels, two layers of kernels full of gaps fall to 90%.
+#
 # ## What was shown
 #
 # - A receptive field is worked out on paper: size grows by `(k − 1)·jump`, jump by the stride.

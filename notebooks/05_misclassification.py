@@ -1,13 +1,15 @@
 # ---
 # jupyter:
 #   jupytext:
+#     cell_metadata_filter: tags,-all
 #     formats: ipynb,py:percent
+#     notebook_metadata_filter: -jupytext.text_representation.jupytext_version
 #     text_representation:
 #       extension: .py
 #       format_name: percent
 #       format_version: '1.3'
 #   kernelspec:
-#     display_name: Python 3
+#     display_name: Python 3 (ipykernel)
 #     language: python
 #     name: python3
 # ---
@@ -57,22 +59,25 @@ results = {
 # %%
 for name, result in results.items():
     low, high = result.interval
-    print(
-        f"{name:10} {result.errors} errors, {result.accuracy:.2%}, 95 % from {low:.2%} to {high:.2%}"
-    )
+    interval = f"95% from {low:.2%} to {high:.2%}"
+    print(f"{name:10} {result.errors} errors, {result.accuracy:.2%}, {interval}")
 
 # %%
 rows = [(name, r.accuracy, *r.interval) for name, r in results.items()]
 low, high = evaluate.wilson_interval(60, 10_000)
-rows.append(("99.4 % claimed", 0.994, low, high))
-plots.keep(plots.plot_interval(rows, xlabel="test accuracy").figure, "05_intervals")
-
-# %% [markdown]
-# 99.4 % means 60 errors, give or take about 15: on other digits, a tenth of a point more or less is
-# no news.
+rows.append(("99.4% claimed", 0.994, low, high))
+plots.keep(
+    plots.plot_interval(rows, xlabel="test accuracy"),
+    "05_intervals",
+    "Three accuracies with their intervals: reference and the claim overlap, course lies higher.",
+)
 
 # %%
 assert 0.0013 < (high - low) / 2 < 0.0017
+print(f"99.4% means 60 errors, give or take {10_000 * (high - low) / 2:.0f}")
+
+# %% [markdown]
+# On other digits, then, a tenth of a point more or less is no news.
 
 # %% [markdown]
 # That is the luck of the *digits*. Training has luck of its own, the *seed*: first weights, order,
@@ -80,9 +85,8 @@ assert 0.0013 < (high - low) / 2 < 0.0017
 
 # %%
 seeds = [run["errors"] for run in reproduce.read("course")["runs"]]
-print(
-    f"course: {seeds} errors, mean {statistics.mean(seeds):.1f}, s.d. {statistics.stdev(seeds):.1f}"
-)
+mean, deviation = statistics.mean(seeds), statistics.stdev(seeds)
+print(f"course: {seeds} errors, mean {mean:.1f}, s.d. {deviation:.1f}")
 
 # %% [markdown]
 # ### Is one network better?
@@ -94,7 +98,7 @@ print(
 # %%
 only_reference, only_course, p = evaluate.mcnemar(results["reference"], results["course"])
 print(f"{only_reference} digits only the reference gets wrong, {only_course} only the course's net")
-print(f"p < 0.05: {p < 0.05}")
+print(f"p = {p:.2g}")
 
 # %% [markdown]
 # ## Which digits?
@@ -104,7 +108,11 @@ print(f"p < 0.05: {p < 0.05}")
 
 # %%
 result = results["course"]
-plots.keep(plots.plot_confusion(result.confusion).figure, "05_confusion")
+plots.keep(
+    plots.plot_confusion(result.confusion),
+    "05_confusion",
+    "Confusion matrix: nearly all counts on the diagonal, a few ones to fives beside it.",
+)
 
 # %%
 pairs = result.confusion.clone().fill_diagonal_(0)
@@ -120,7 +128,8 @@ for count, true, predicted in sorted(often, reverse=True):
 wrong = result.mistakes[result.confidence[result.mistakes].argsort(descending=True)]
 titles = [f"{test.labels[i]} → {result.predictions[i]}  {result.confidence[i]:.0%}" for i in wrong]
 heading = "true → predicted, and the probability given to it"
-plots.keep(plots.show_images(test.images[wrong] / 255, titles, heading=heading), "05_misclassified")
+sheet = plots.show_images(test.images[wrong] / 255, titles, heading=heading)
+plots.keep(sheet, "05_misclassified", "Every digit that course misreads, the most confident first.")
 
 # %% [markdown]
 # ### Top losses
@@ -137,9 +146,8 @@ print(f"the 100 worst of 10,000 digits carry {share:.0%} of the loss")
 # %%
 titles = [f"{test.labels[i]} → {result.predictions[i]}  {losses[i]:.1f}" for i in order[:10]]
 heading = "true → predicted, and the loss"
-plots.keep(
-    plots.show_images(test.images[order[:10]] / 255, titles, heading=heading), "05_top_losses"
-)
+sheet = plots.show_images(test.images[order[:10]] / 255, titles, heading=heading)
+plots.keep(sheet, "05_top_losses", "The ten digits of highest loss, each with its two labels.")
 
 # %% [markdown]
 # ## Is it wrong?
@@ -153,21 +161,22 @@ plots.keep(
 doubtful = torch.tensor([error.index for error in LABEL_ERRORS])
 titles = [f"{e.given}, or {'?' if e.suggested is None else e.suggested}" for e in LABEL_ERRORS]
 heading = "label in the file, or the one suggested"
+sheet = plots.show_images(test.images[doubtful] / 255, titles, heading=heading)
 plots.keep(
-    plots.show_images(test.images[doubtful] / 255, titles, heading=heading), "05_label_errors"
+    sheet, "05_label_errors", "Fifteen hard digits, with the file's label and the other one."
 )
 
 # %%
 ours = set(result.mistakes.tolist())
 counted = [error for error in LABEL_ERRORS if error.index in ours]
 agreed = [e for e in CORRECTABLE if int(result.predictions[e.index]) == e.suggested]
+assert len(CORRECTABLE) == 10
 print(f"{len(counted)} of its {result.errors} errors are on these 15 digits")
 print(f"on {len(agreed)} of the {len(CORRECTABLE)} correctable ones it says what the people say")
-assert len(CORRECTABLE) == 10
 
 # %% [markdown]
 # So a part of "its errors" are not its errors. Report both figures, side by side; never replace
-# the one by the other, since everybody else's 99.x % includes those labels too.
+# the one by the other, since everybody else's 99.x% includes those labels too.
 
 # %%
 keep = torch.ones(len(test), dtype=torch.bool)
@@ -177,29 +186,31 @@ for label, r in (("all 10,000 labels", result), ("without the 15 doubtful ones",
     print(f"{label:30} {r.errors} errors of {len(r.labels):,}: {r.accuracy:.2%}")
 
 # %% [markdown]
-# Mind what this says about a claim of more than 99.9 %: who reads the ten correctable digits as those
-# people do is counted wrong ten times.
+# Mind what this says about very high claims. A network that reads the ten correctable digits as those
+# people do is marked wrong ten times; if it makes no other mistake, it reaches
 
 # %%
-assert 1 - len(CORRECTABLE) / len(test) == 0.999
+print(f"{1 - len(CORRECTABLE) / len(test):.1%}")
 
 # %% [markdown]
 # ## May we believe its confidence?
 #
-# Of the digits that it is 90 % sure of, nine in ten should be right. A reliability diagram compares
+# Of the digits that it is 90% sure of, nine in ten should be right. A reliability diagram compares
 # the two; the number at each point says how many digits stand behind it.
 
 # %%
 edges = (0.0, 0.6, 0.8, 0.9, 0.99, 1.0)
 bins = calibration.reliability(result, edges)
 for b in bins:
-    right = round(b.count * b.accuracy)
-    print(
-        f"confidence {b.low:4.0%} to {b.high:4.0%}: {b.count:5,} digits, {right:5,} of them right"
-    )
+    confidence, right = f"confidence {b.low:4.0%} to {b.high:4.0%}", round(b.count * b.accuracy)
+    print(f"{confidence}: {b.count:5,} digits, {right:5,} of them right")
 
 # %%
-plots.keep(plots.plot_reliability(bins).figure, "05_reliability")
+plots.keep(
+    plots.plot_reliability(bins),
+    "05_reliability",
+    "Accuracy against confidence: five points near the diagonal, each with its count of digits.",
+)
 
 # %% [markdown]
 # Nearly all digits sit in the last bin, and the others hold a few dozen to a few hundred: with so few
@@ -222,16 +233,15 @@ print(f"temperature {temperature:.2f}")
 fast, _ = evaluate.load_weights(RESULTS / "fast" / "model.safetensors")
 as_trained = evaluate.evaluate(fast, test)
 sharpened = calibration.at_temperature(as_trained, temperature)
-print(f"test loss {as_trained.loss:.4f} as trained, {sharpened.loss:.4f} at that temperature")
-print(f"the same {sharpened.errors} errors: {torch.equal(as_trained.mistakes, sharpened.mistakes)}")
-
-# %%
 assert temperature < 1
 assert sharpened.loss < as_trained.loss
+assert torch.equal(as_trained.mistakes, sharpened.mistakes)
+print(f"test loss {as_trained.loss:.4f} as trained, {sharpened.loss:.4f} at that temperature")
+print(f"{as_trained.errors} errors as trained, the same {sharpened.errors} at that temperature")
 
 # %% [markdown]
-# The same answers, another loss. A loss is only as good as its calibration: who compares networks by
-# loss alone compares their confidence, too.
+# The same answers, another loss. A loss is only as good as its calibration: to compare networks by loss
+# alone is to compare their confidence, too.
 #
 # ## What was shown
 #

@@ -1,20 +1,27 @@
 """The gates around the notebooks; nbval itself runs over `notebooks/` in the same `make test`."""
 
+import json
 import os
 import re
 import shutil
 import statistics
 import subprocess
 import sys
+from pathlib import Path
 
+import jupytext
 import nbformat
 import pytest
+from jupyter_client.kernelspec import KernelSpecManager
+from traitlets.config import Config
 
 from mnist_utils import pairs
 from mnist_utils.errors import InputError
 
 SOURCES = sorted(pairs.FOLDER.glob("[0-9]*.py"))
 SAMPLE = "03_parameter_counting"
+LAB_SETTINGS = Path(sys.prefix, "etc", "jupyter", "jupyter_server_config.json")
+KERNEL = KernelSpecManager().get_kernel_spec("python3").display_name
 
 
 def cells(source, kind="code"):
@@ -54,13 +61,45 @@ class TestEveryNotebook:
                 assert not re.search(r"0x[0-9a-f]{6}|/(?:home|root|tmp)/|\d\d:\d\d:\d\d", text)
 
 
+# --- saved in JupyterLab ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("root", [".", "notebooks"])
+def test_a_notebook_that_is_run_and_saved_in_lab_changes_in_its_outputs_only(tmp_path, root):
+    """By jupytext's contents manager, as Jupyter sets it up, started here or in `notebooks/`."""
+    for name in (f"{SAMPLE}.py", f"{SAMPLE}.ipynb"):
+        (tmp_path / "notebooks").mkdir(exist_ok=True)
+        shutil.copy(pairs.FOLDER / name, tmp_path / "notebooks")
+    source = tmp_path / "notebooks" / f"{SAMPLE}.py"
+    path = source.with_suffix(".ipynb")
+    text, stored = source.read_bytes(), path.read_bytes()
+    settings = json.loads(LAB_SETTINGS.read_text())
+    manager = jupytext.TextFileContentsManager(
+        root_dir=str(tmp_path / root), config=Config(settings)
+    )
+    name = str(path.relative_to(tmp_path / root))
+    model = manager.get(name)
+    metadata = model["content"]["metadata"]  # what Lab writes into it from the running kernel
+    metadata["kernelspec"] = {"display_name": KERNEL, "language": "python", "name": "python3"}
+    metadata["language_info"] = {"name": "python", "version": "3.99.1", "file_extension": ".py"}
+    manager.save(model, name)
+    assert source.read_bytes() == text
+    assert path.read_bytes() == stored
+
+
+def test_the_kernel_is_named_as_jupyter_names_it():
+    for source in SOURCES:
+        notebook = nbformat.read(source.with_suffix(".ipynb"), as_version=4)
+        assert notebook.metadata.kernelspec.display_name == KERNEL
+
+
 # --- broken on purpose --------------------------------------------------------------------------
 
 
 @pytest.fixture
 def folder(tmp_path):
     """A copy of the notebooks' folder with one pair in it."""
-    for name in ("conftest.py", f"{SAMPLE}.py", f"{SAMPLE}.ipynb"):
+    for name in ("conftest.py", "sanitize.cfg", f"{SAMPLE}.py", f"{SAMPLE}.ipynb"):
         shutil.copy(pairs.FOLDER / name, tmp_path)
     return tmp_path
 

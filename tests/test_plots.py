@@ -1,14 +1,27 @@
 """The plots draw the numbers they are given."""
 
+import base64
+from pathlib import Path
+
 import matplotlib
 
 matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
+import nbformat
 import numpy as np
 import pytest
 
-from mnist_utils.plots import plot_effective_field, plot_fields_on_digit, plot_staircase
+from mnist_utils import plots
+from mnist_utils.plots import (
+    plot_effective_field,
+    plot_fields_on_digit,
+    plot_history,
+    plot_staircase,
+)
+
+ROOT = Path(__file__).resolve().parent.parent
+PICTURES = sorted((ROOT / "images").glob("*.png"))
 
 
 @pytest.fixture(autouse=True)
@@ -53,3 +66,79 @@ def test_the_staircase_and_its_marks():
     assert [line.get_ydata()[0] for line in ax.lines[1:]] == [20, 28]
     assert [label.get_text() for label in ax.get_xticklabels()] == ["c1", "c2", "gap"]
     assert len(plot_staircase(["a"], [3], marks={}).lines) == 1
+
+
+# --- what people see ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", PICTURES, ids=lambda path: path.stem)
+def test_no_label_of_a_picture_is_cut_off(path):
+    """Ink that touches the border has lost something beyond it."""
+    opacity = plt.imread(path)[:, :, 3]
+    border = np.concatenate([opacity[0], opacity[-1], opacity[:, 0], opacity[:, -1]])
+    assert border.max() == 0
+
+
+def test_a_label_beyond_the_canvas_makes_the_picture_larger(tmp_path):
+    ax = plot_staircase(["c1"], [3])
+    plots.save_figure(ax.figure, tmp_path / "fits.png")
+    ax = plot_staircase(["c1"], [3])
+    ax.annotate("far outside", (1.5, 0.5), xycoords="axes fraction")
+    plots.save_figure(ax.figure, tmp_path / "grows.png")
+    fits, grows = (plt.imread(tmp_path / name) for name in ("fits.png", "grows.png"))
+    assert grows.shape[1] > fits.shape[1]
+    assert grows[:, -1, 3].max() == 0
+
+
+def test_text_is_readable_on_white_and_on_black():
+    """WCAG's contrast, 3 at least for large text; grey text on a transparent picture."""
+
+    def luminance(colour):
+        share = np.array(matplotlib.colors.to_rgb(colour))
+        linear = np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4)
+        return linear @ [0.2126, 0.7152, 0.0722] + 0.05
+
+    for page in ("#FFFFFF", "#0D1117"):  # GitHub's light and dark
+        for ink in (plots.GREY, plots.BLUE, plots.ORANGE, plots.GREEN, plots.RED):
+            one, two = luminance(page), luminance(ink)
+            assert max(one, two) / min(one, two) > (4 if ink == plots.GREY else 2)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda p: p.stem)
+def test_a_notebook_s_pictures_are_those_of_images_and_say_what_they_show(path):
+    kept = {picture.read_bytes() for picture in PICTURES}
+    for cell in nbformat.read(path, as_version=4).cells:
+        for output in cell.get("outputs", []):
+            if "image/png" in output.get("data", {}):
+                assert base64.b64decode(output.data["image/png"]) in kept
+                about = output.metadata["image/png"]
+                assert len(about["alt"].split()) >= 8
+                assert about["width"] < 1100
+
+
+def test_drawing_leaves_the_caller_s_matplotlib_as_it_was():
+    before = dict(matplotlib.rcParams)
+    plot_staircase(["c1"], [3])
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_keep_saves_where_it_is_asked_to_and_nowhere_else(tmp_path, monkeypatch):
+    monkeypatch.delenv("MNIST_IMAGES", raising=False)
+    plots.keep(plot_staircase(["c1"], [3]), "stairs", "One stair of three pixels.")
+    assert not list(tmp_path.iterdir())
+    monkeypatch.setenv("MNIST_IMAGES", str(tmp_path))
+    shown = plots.keep(plot_staircase(["c1"], [3]), "stairs", "One stair of three pixels.")
+    assert (tmp_path / "stairs.png").read_bytes() == shown.data
+    assert shown.alt == "One stair of three pixels."
+    assert not plt.get_fignums()
+
+
+def test_a_run_of_one_epoch_is_drawn_from_within():
+    part = {"train_loss": 1.0, "train_accuracy": 0.5}
+    within = [part | {"epoch": share} for share in (0.5, 1.0)]
+    row = part | {"epoch": 1, "test_loss": 0.1, "test_accuracy": 0.99, "within": within}
+    training, held_out = plot_history([row]).axes[0].lines
+    assert training.get_xdata().tolist() == [0.5, 1.0]
+    assert held_out.get_xdata().tolist() == [1]
+    training, _ = plot_history([row, row | {"epoch": 2}]).axes[0].lines
+    assert training.get_xdata().tolist() == [1, 2]

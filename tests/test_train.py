@@ -10,7 +10,7 @@ from dataclasses import fields, replace
 import pytest
 import torch
 
-from mnist_utils import augment, checkpoint, evaluate, models, report, train
+from mnist_utils import augment, checkpoint, evaluate, models, recipes, report, train
 from mnist_utils.config import TrainConfig, option_name
 from mnist_utils.errors import InputError
 
@@ -76,7 +76,7 @@ def test_onecycle_rises_to_the_peak_and_falls_to_nothing():
 
 
 def test_moving_average_equals_its_definition(train_split):
-    config = replace(QUICK, ema=0.9, augmentation="none", batch_size=8, epochs=1)
+    config = replace(QUICK, ema=0.9, augmentation="none", batch_size=8, epochs=20)
     run, seen = train.Training.start(config), []
     run.optimizer.register_step_post_hook(
         lambda *_: seen.append(run.model.head.weight.detach().clone())
@@ -86,6 +86,30 @@ def test_moving_average_equals_its_definition(train_split):
     for weights in seen[1:]:
         expected = 0.9 * expected + 0.1 * weights
     assert torch.allclose(run.evaluated.head.weight, expected, atol=1e-6)
+
+
+def test_a_short_run_averages_over_an_eighth_of_its_steps_at_most():
+    config = replace(QUICK, ema=0.999)
+    assert train.averaging_decay(9380, config) == 0.999  # twenty epochs of `course`
+    assert train.averaging_decay(400, config) == pytest.approx(1 - 1 / 50)
+    assert train.averaging_decay(4, config) == 0
+
+
+def test_the_quick_look_impresses(quick):
+    """`make train EPOCHS=1`, on the validation digits."""
+    run, _ = quick(replace(recipes.RECIPES["course"], epochs=1, validation=5_000))
+    row = run.history[0]
+    assert row["test_accuracy"] > 0.985
+    losses = [part["train_loss"] for part in row["within"]]
+    assert len(losses) == 20
+    assert losses[-1] < 0.1 < 1 < losses[0]
+    assert sum(losses) / 20 == pytest.approx(row["train_loss"], rel=0.01)
+
+
+def test_without_the_resource_module_as_on_windows_seconds_are_still_counted(monkeypatch):
+    monkeypatch.setattr(train, "resource", None)
+    wall, cpu = train._clock()
+    assert wall > 0 < cpu
 
 
 # --- save, stop, resume -------------------------------------------------------------------------

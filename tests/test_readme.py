@@ -1,0 +1,81 @@
+"""README as its readers see it: through GitHub's own parser."""
+
+import re
+import shlex
+from html.parser import HTMLParser
+from pathlib import Path
+
+import cmarkgfm
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / name for name in ("README.md", "data/README.md", "iam/README.md")]
+
+
+class Page(HTMLParser):
+    """Links, pictures, and the text outside code, of a rendered page."""
+
+    def __init__(self, markdown: str):
+        super().__init__()
+        self.links, self.pictures, self.text, self.code = [], [], "", 0
+        unsafe = cmarkgfm.cmark.Options.CMARK_OPT_UNSAFE  # keep HTML, as GitHub does
+        self.feed(cmarkgfm.github_flavored_markdown_to_html(markdown, unsafe))
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        if tag == "a":
+            self.links.append(attributes["href"])
+        if tag == "img":
+            self.pictures.append((attributes["src"], attributes.get("alt", "")))
+        self.code += tag == "code"
+
+    def handle_endtag(self, tag):
+        self.code -= tag == "code"
+
+    def handle_data(self, data):
+        if not self.code:
+            self.text += data
+
+
+@pytest.fixture(params=PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def page(request):
+    return request.param, Page(request.param.read_text())
+
+
+def test_every_link_and_picture_leads_somewhere(page):
+    path, seen = page
+    for target in [*seen.links, *(source for source, _ in seen.pictures)]:
+        if not target.startswith("https://"):
+            assert (path.parent / target).exists(), target
+
+
+def test_every_picture_has_a_text_in_its_place(page):
+    assert all(len(alt.split()) >= 3 for _, alt in page[1].pictures)
+
+
+def test_no_markdown_is_left_over(page):
+    """Where a line began with a mark, GitHub took it for HTML and showed what followed raw."""
+    assert not re.search(r"`|\*\*|\]\(|<!--", page[1].text)
+
+
+def test_the_test_sees_a_mark_that_begins_a_line():
+    broken = Page("Beyond\n<!--=a.b-->35 times<!--/--> `fast` is [dead](link).")
+    assert "`fast` is [dead](link)" in broken.text
+    assert not broken.links
+
+
+def test_every_command_names_a_module_or_a_target_that_exists():
+    text = (ROOT / "README.md").read_text()
+    blocks = "\n".join(re.findall(r"```\n(.*?)```", text, flags=re.DOTALL))
+    inline = "\n".join(re.findall(r"`((?:make|python|source) [^`]+)`", text))
+    lines = f"{blocks}\n{inline}".splitlines()
+    known = ("make ", "python ", "source ")
+    commands = [shlex.split(line, comments=True) for line in lines if line.startswith(known)]
+    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+    assert len(commands) > 6
+    for tool, *words in commands:
+        if tool == "make":
+            assert all(word in targets for word in words if "=" not in word), words
+        elif tool == "python" and words[1] != "...":
+            path = ROOT / words[1].replace(".", "/")
+            assert path.with_suffix(".py").exists() or (path / "__main__.py").exists(), words

@@ -1,0 +1,192 @@
+"""Make `.venv` from requirements.lock, or mend it where the checkout has moved: `make setup`.
+
+Runs before anything is installed, so it needs Python's standard library only.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV, LOCK = ROOT / ".venv", ROOT / "requirements.lock"
+READY = VENV / ".ready"  # holds the path of the checkout that it was made for
+TEMPORARY = ROOT / ".venv.tmp"  # pip's wheels: beside .venv, since /tmp may be memory
+PYTHON = VENV / ("Scripts" if os.name == "nt" else "bin") / "python"
+NEEDED_GB = 9.5  # 7.1 of packages, and the wheels of the largest batch while it is installed
+BATCH = 12  # packages that pip installs at once: more need more disk, fewer more starts of pip
+PROBE = "torchsummary==1.5.1"  # three kilobytes, to see whether an index answers
+
+# JupyterLab as the course wants it: no news, names whole, notebooks saved without this machine.
+SERVER = {"FileContentsManager": {"pre_save_hook": "mnist_utils.pairs.forget_machine"}}
+SETTINGS = {
+    "@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False},
+    "@jupyterlab/filebrowser-extension:browser": {"showLastModifiedColumn": False},
+}
+
+# Prints the pins of a lock file that apply to this Python and are not installed.
+MISSING = """
+import sys
+from importlib.metadata import distributions
+from pip._vendor.packaging.requirements import Requirement
+from pip._vendor.packaging.utils import canonicalize_name
+there = {canonicalize_name(d.name): d.version for d in distributions()}
+for line in open(sys.argv[1]):
+    if line.strip() and not line.startswith(("#", " ")):
+        pin = Requirement(line)
+        if pin.marker and not pin.marker.evaluate():
+            continue
+        version = there.get(canonicalize_name(pin.name), "0")
+        if not pin.specifier.contains(version, prereleases=True):
+            print(line, end="")
+"""
+
+
+class Refused(Exception):
+    """What stands in the way, and what to do about it, in one line."""
+
+
+def main() -> None:
+    made_for = READY.read_text() if READY.exists() else ""
+    if not works():
+        check()
+        print(
+            "setting up .venv: 7 GB of disk, and about 4 minutes where the network is fast",
+            flush=True,
+        )
+        subprocess.run([sys.executable, "-m", "venv", "--clear", VENV], check=True)
+    elif made_for not in ("", str(ROOT)):
+        mend(made_for)
+    install()
+    add_the_package()
+    write(VENV / "etc/jupyter/jupyter_server_config.json", SERVER)
+    write(VENV / "share/jupyter/lab/settings/overrides.json", SETTINGS)
+    READY.write_text(str(ROOT))
+
+
+def works() -> bool:
+    """Whether `.venv` has a Python that starts."""
+    try:
+        return subprocess.run([PYTHON, "-c", ""], capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False
+
+
+def mend(old: str) -> None:
+    """Write the new path over the old one in the scripts of a moved environment."""
+    for script in PYTHON.parent.iterdir():
+        if script.is_file() and not script.is_symlink():
+            content = script.read_bytes()
+            if old.encode() in content:
+                script.write_bytes(content.replace(old.encode(), str(ROOT).encode()))
+    print(f"the checkout moved here from {old}: .venv is mended")
+
+
+def check() -> None:
+    """Refuse what would fail minutes later: modules, disk."""
+    if not find_spec("venv") or not find_spec("ensurepip"):
+        raise Refused(
+            f"{sys.executable} comes without venv: `apt install python3-venv` on Debian and Ubuntu"
+        )
+    free = shutil.disk_usage(ROOT).free / 1e9
+    if free < NEEDED_GB:
+        raise Refused(
+            f"{free:.1f} GB are free in {ROOT}, setting up .venv takes up to {NEEDED_GB}: "
+            "free some, or clone to a larger disk"
+        )
+
+
+def install() -> None:
+    """Install the pins of requirements.lock that `.venv` lacks, a batch at a time."""
+    pins = run_inside(MISSING, LOCK).splitlines()
+    if pins and (said := pip("download", PROBE, "--dest", str(TEMPORARY / "probe"),
+                             "--retries", "0", "--timeout", "15")):  # fmt: skip
+        raise Refused(
+            "no package index answers: connect this machine, or set HTTPS_PROXY (a proxy) or "
+            f"PIP_INDEX_URL (a mirror), and run `make setup` again. pip says: {said}"
+        )
+    for start in range(0, len(pins), BATCH):
+        batch = TEMPORARY / "batch.txt"
+        batch.write_text("\n".join(pins[start : start + BATCH]))
+        progress = f"{start:3} of {len(pins)} packages"
+        if said := pip("install", "--requirement", str(batch), progress=progress):
+            raise Refused(f"pip stopped: {said}; run `make setup` again, it goes on from here")
+    if pins:
+        print(f"{len(pins)} of {len(pins)} packages", flush=True)
+
+
+def run_inside(code: str, *arguments) -> str:
+    """What a script prints when the Python of `.venv` runs it."""
+    words = [PYTHON, "-c", code, *arguments]
+    return subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True).stdout
+
+
+def pip(command: str, *options: str, progress: str = "") -> str:
+    """Run pip with its temporary files in TEMPORARY; return "", or the line that says why not."""
+    TEMPORARY.mkdir(exist_ok=True)
+    words = [PYTHON, "-m", "pip", command, "--quiet", "--no-deps", "--no-cache-dir",
+             "--disable-pip-version-check", *options]  # fmt: skip
+    log = TEMPORARY / "pip.log"
+    if progress:
+        print(progress, end="" if sys.stdout.isatty() else "\n", flush=True)
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            words, env=os.environ | {"TMPDIR": str(TEMPORARY)}, stdin=subprocess.DEVNULL,
+            stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip  # its own session: Ctrl-C is ours to answer
+        try:
+            while process.poll() is None:
+                time.sleep(0.2)
+                if progress and sys.stdout.isatty():
+                    on_disk = f"{megabytes():,.0f} MB of the next {BATCH} on disk"
+                    print(f"\r{progress}, {on_disk:32}", end="", flush=True)
+        finally:
+            process.kill()
+            process.wait()
+    if progress and sys.stdout.isatty():
+        print("\r" + " " * 70, end="\r", flush=True)
+    if process.returncode == 0:
+        return ""
+    said = [line for line in log.read_text().splitlines() if line.startswith("ERROR")]
+    return said[-1] if said else f"exit status {process.returncode}"
+
+
+def megabytes() -> float:
+    """What pip has fetched of a batch so far."""
+    total = 0
+    for folder, _, files in os.walk(TEMPORARY):
+        for name in files:
+            try:
+                total += os.path.getsize(os.path.join(folder, name))
+            except OSError:  # gone since it was listed
+                continue
+    return total / 1e6
+
+
+def add_the_package() -> None:
+    """Let `.venv` import mnist_utils by a relative path, which holds when the checkout moves."""
+    site = run_inside("import sysconfig; print(sysconfig.get_path('purelib'))").strip()
+    Path(site, "mnist_course.pth").write_text(os.path.relpath(ROOT, site) + "\n")
+
+
+def write(path: Path, content: dict) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        main()
+    except Refused as refusal:
+        sys.exit(f"error: {refusal}")
+    except KeyboardInterrupt:
+        print("\nstopped; run `make setup` again, it goes on from here", file=sys.stderr)
+        sys.exit(130)
+    finally:
+        shutil.rmtree(TEMPORARY, ignore_errors=True)
