@@ -185,7 +185,7 @@ def ray_endpoint(tmp_path):
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr,
         ) as server,
     ):  # fmt: skip
-        timer = threading.Timer(180, server.kill)
+        timer = threading.Timer(600, server.kill)
         timer.start()
         assert any(line == "ready\n" for line in server.stdout), log.read_text()
         yield f"http://127.0.0.1:{port}/"
