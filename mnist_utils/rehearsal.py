@@ -39,6 +39,10 @@ def rehearse(*, namespace: bool | None = None) -> Iterator[Stage]:
     """
     if os.environ.get("AWS_SECRET_ACCESS_KEY") == "rehearsal":
         raise InputError("a rehearsal is under way in this process; close it first")
+    if os.name == "nt":
+        raise InputError(
+            "a rehearsal runs its containers as Linux or macOS processes; on Windows, use WSL"
+        )
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rehearsal-")))
         stack.enter_context(mock.patch.dict(os.environ))

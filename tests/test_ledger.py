@@ -77,3 +77,16 @@ def test_a_mark_without_a_measurement_is_refused(found):
 def test_every_claim_names_its_command(found):
     assert all(claim.command for claim in found.values())
     assert all(claim.value for claim in found.values())
+
+
+def test_only_what_has_an_interval_prints_one(found):
+    """A number of parameters has none, nor have CPU seconds."""
+    having = {key for key, claim in found.items() if "to" in claim.interval.split()}
+    kinds = ("accuracy", "wilson", "errors", "interval")
+    assert having == {
+        key
+        for key in found
+        if not key.startswith(("source.", "bench."))
+        and not key.endswith((".gap", "train_accuracy"))
+        and (key.endswith(kinds) or key.startswith("ablation."))
+    }

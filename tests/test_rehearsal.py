@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mnist_utils import loopback, stage
+from mnist_utils import loopback, rehearsal, stage
 from mnist_utils.errors import InputError
 
 # Python runs this first in every process of the rehearsal: whom does it try to reach?
@@ -137,3 +137,10 @@ def test_a_namespace_asked_for_but_not_to_be_had_is_refused(monkeypatch, tmp_pat
     with pytest.raises(InputError, match="no mount namespace"):
         stage.Stage("http://127.0.0.1:1", tmp_path, True)
     assert stage.Stage("http://127.0.0.1:1", tmp_path, None).mount is None
+
+
+def test_on_windows_a_rehearsal_is_refused_in_one_line(monkeypatch):
+    rehearsed = rehearsal.rehearse()
+    monkeypatch.setattr(rehearsal.os, "name", "nt")
+    with pytest.raises(InputError, match="on Windows, use WSL"):
+        rehearsed.__enter__()
