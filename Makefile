@@ -24,14 +24,15 @@ help: ## list these targets
 setup: $(READY) ## make .venv, or mend it after the checkout has moved (about 4 minutes, 7 GB)
 
 train: $(READY) ## train, evaluate, draw; EPOCHS=1 is the quick look, RESUME=1 goes on after Ctrl-C
-	$(RUN) -m mnist_utils.train --recipe $(RECIPE) $(if $(EPOCHS),--epochs $(EPOCHS) --out runs/quick) \
-		$(if $(RESUME),--resume) $(ARGS)
+	$(strip $(RUN) -m mnist_utils.train --recipe $(RECIPE) \
+		$(if $(EPOCHS),--epochs $(EPOCHS) --out runs/quick) $(if $(RESUME),--resume) $(ARGS))
 
 test: $(READY) ## prove it
 	$(RUN) -m pytest $(ARGS)
 
 lab: $(READY) ## open the notebooks in JupyterLab; LAB="--no-browser" passes options on
-	$(VENV)/bin/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) $(LAB) notebooks/01_data.ipynb
+	$(strip $(VENV)/bin/jupyter lab --LabApp.default_url=/lab/tree/notebooks/01_data.ipynb \
+		$(if $(filter 0,$(shell id -u)),--allow-root) $(LAB))
 
 kernel: $(READY) ## offer .venv to Jupyter and SageMaker Studio as the kernel "MNIST course"
 	$(RUN) -m ipykernel install --user --name mnist-course --display-name "MNIST course"

@@ -18,7 +18,7 @@ VENV, LOCK = ROOT / ".venv", ROOT / "requirements.lock"
 READY = VENV / ".ready"  # holds the path of the checkout that it was made for
 TEMPORARY = ROOT / ".venv.tmp"  # pip's wheels: beside .venv, since /tmp may be memory
 PYTHON = VENV / ("Scripts" if os.name == "nt" else "bin") / "python"
-NEEDED_GB = 9.5  # 7.1 of packages, and the wheels of the largest batch while it is installed
+NEEDED_GB = 8  # 7.2 at the most: the packages, and the wheels of a batch while it is installed
 BATCH = 12  # packages that pip installs at once: more need more disk, fewer more starts of pip
 PROBE = "torchsummary==1.5.1"  # three kilobytes, to see whether an index answers
 
