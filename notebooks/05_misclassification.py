@@ -111,7 +111,7 @@ result = results["course"]
 plots.keep(
     plots.plot_confusion(result.confusion),
     "05_confusion",
-    "Confusion matrix: nearly all counts on the diagonal, a few ones to fives beside it.",
+    "Confusion matrix: nearly all counts on the diagonal, with ones to fours beside it.",
 )
 
 # %%
