@@ -42,16 +42,16 @@ lint: $(READY) ## check style
 	$(VENV)/bin/ruff format --check
 
 notebooks: $(READY) ## rebuild the .ipynb from the .py, execute them in place
-	$(RUN) -m mnist_utils.pairs
+	$(RUN) -m tools.pairs
 
 reproduce: $(READY) ## measure every recipe and seed again that results/ lacks (hours; resumable)
 	$(RUN) -m mnist_utils.reproduce
 
 report: $(READY) ## render README's figures, its pictures and the claims ledger from results/
-	$(RUN) -m mnist_utils.ledger
+	$(RUN) -m tools.ledger
 
 bench: $(READY) ## time augmentation, training and inference side by side (leave the machine alone)
-	$(RUN) -m mnist_utils.bench
+	$(RUN) -m tools.bench
 
 lock: $(READY) ## resolve requirements.txt into requirements.lock again
 	$(RUN) -m pip install --quiet uv

@@ -1,7 +1,20 @@
 """Convolutional network design on MNIST: the small package behind the notebooks.
 
-Each module is one idea; `README.md` draws the map. Importing the package itself loads
-nothing heavy: each module imports only what it needs, when it is opened.
+What a lesson opens lies at the top:
+
+    data, label_errors         the digits, and the doubtful labels
+    augment, models            what is trained on, and what is trained
+    config, recipes            one run's settings; five named ones
+    receptive_field            the lesson on paper, without torch
+    parameters                 the same of parameters and multiply-adds
+    evaluate, calibration      accuracy and mistakes; may a confidence be believed?
+    explain                    where a network looks
+    results, weights           what was measured; a network on disk
+    plots                      every picture
+
+Each machine has one door, a sub-package named by the command that opens it: `describe`, `train`,
+`reproduce`, `serve`, `jobs`, `rehearsal`. Ground for all are `errors`, `files` and `command`.
+Importing the package loads nothing heavy: each room imports only what it needs, when it is opened.
 """
 
 __version__ = "1.0.0"

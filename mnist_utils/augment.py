@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from mnist_utils.config import TrainConfig
-from mnist_utils.data import MEAN, STD, Split
+from mnist_utils.data import Split, standardize
 
 SIDE = 28  # pixels
 
@@ -92,8 +92,8 @@ class AugmentedDigits(Dataset):
     def __getitem__(self, position: int) -> tuple[Tensor, Tensor]:
         index = self.order[position]
         image = self.images[index].astype(np.float32) / 255
-        image = (self.transform(image=image)["image"] - np.float32(MEAN)) / np.float32(STD)
-        return torch.from_numpy(image).unsqueeze(0), self.labels[index]
+        image = torch.from_numpy(self.transform(image=image)["image"])
+        return standardize(image).unsqueeze(0), self.labels[index]
 
 
 def seed_worker(worker_id: int) -> None:
@@ -131,7 +131,7 @@ def _batch_path(split, config, order, generator, device):
         images = split.images[indices].to(device).unsqueeze(1).float().div_(255)
         if config.augmentation == "batch":
             images = augment_batch(images, config, generator)
-        images.sub_(MEAN).div_(STD)
+        images = standardize(images)
         labels = split.labels[indices].to(device)
         yield from zip(
             images.split(config.batch_size), labels.split(config.batch_size), strict=True

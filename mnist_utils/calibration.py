@@ -33,12 +33,6 @@ def reliability(result: Evaluation, edges: tuple[float, ...]) -> list[Bin]:
     return bins
 
 
-def expected_calibration_error(bins: list[Bin]) -> float:
-    """Mean gap between confidence and accuracy, weighted by the bins' counts; a fraction."""
-    total = sum(b.count for b in bins)
-    return sum(b.count * abs(b.confidence - b.accuracy) for b in bins if b.count) / total
-
-
 def fit_temperature(log_probabilities: Tensor, labels: Tensor) -> float:
     """The temperature that minimises the loss of `log_probabilities / T`, on held-out data.
 
@@ -46,11 +40,11 @@ def fit_temperature(log_probabilities: Tensor, labels: Tensor) -> float:
     """
     log_temperature = torch.zeros(1, dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.LBFGS([log_temperature], max_iter=100, line_search_fn="strong_wolfe")
-    logits = log_probabilities.double()
+    log_probabilities = log_probabilities.double()
 
     def closure():
         optimizer.zero_grad()
-        loss = F.cross_entropy(logits / log_temperature.exp(), labels)
+        loss = F.cross_entropy(log_probabilities / log_temperature.exp(), labels)
         loss.backward()
         return loss
 

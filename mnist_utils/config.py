@@ -23,7 +23,7 @@ class TrainConfig:
 
     model: str = _option("Model3", "network to train, a class of mnist_utils.models")
     epochs: int = _option(20, "passes over the training digits", low=1)
-    batch_size: int = _option(32, "digits a step", low=1, high=60_000)
+    batch_size: int = _option(32, "digits per step", low=1, high=60_000)
     lr: float = _option(0.001, "learning rate of Adam, or its peak", low=0.0, high=10.0)
     schedule: str = _option(
         "constant",
@@ -35,8 +35,8 @@ class TrainConfig:
     label_smoothing: float = _option(0.0, "share of the target spread evenly", low=0.0, high=0.9)
     ema: float = _option(
         0.0,
-        "decay a step of the weights' moving average, which is evaluated; 0: none; less in a run "
-        "so short that the average would span more than an eighth of it",
+        "decay per step of the moving average of the weights, which is then evaluated; 0: none; "
+        "less in a run so short that the average would span more than an eighth of it",
         low=0.0,
         high=0.99999,
     )
@@ -89,8 +89,11 @@ class TrainConfig:
     @classmethod
     def from_dict(cls, values: dict) -> "TrainConfig":
         """The inverse of `to_dict`. Raises InputError for a field that does not exist."""
-        if unknown := set(values) - {item.name for item in fields(cls)}:
-            raise InputError(f"{sorted(unknown)} are no fields of TrainConfig")
+        known = [item.name for item in fields(cls)]
+        if unknown := set(values) - set(known):
+            raise InputError(
+                f"unknown: {', '.join(sorted(unknown))}; the fields are {', '.join(known)}"
+            )
         return cls(**values)
 
 
@@ -102,7 +105,7 @@ def option_name(item) -> str:
 def check(item, value) -> None:
     """Raise InputError, naming the field, the value and what it may be, if it may not be."""
     kind, limits, name = type(item.default), item.metadata, option_name(item)
-    if not isinstance(value, kind) or isinstance(value, bool) != (kind is bool):
+    if not isinstance(value, kind) or isinstance(value, bool):
         raise InputError(f"{name} {value!r} is not {_KINDS[kind]}")
     if limits["choices"] and value not in limits["choices"]:
         raise InputError(f"{name} {value!r} is not one of {', '.join(limits['choices'])}")
@@ -112,4 +115,4 @@ def check(item, value) -> None:
         raise InputError(f"{name} {value!r} must be {span}")
 
 
-_KINDS = {int: "a whole number", float: "a number", str: "a word", bool: "true or false"}
+_KINDS = {int: "a whole number", float: "a number", str: "a word"}

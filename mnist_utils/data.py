@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 
 from mnist_utils.errors import InputError
-
-BUNDLE = Path(__file__).resolve().parent.parent / "data"
+from mnist_utils.files import DATA
 
 # MD5 of the four unpacked IDX files, as torchvision and the MNIST page publish them.
 MD5 = {
@@ -44,8 +43,14 @@ class Split:
 
 
 def standardize(images: Tensor) -> Tensor:
-    """Floats `(N, 1, 28, 28)` of mean 0, deviation 1, from uint8 `(N, 28, 28)`."""
-    return images.unsqueeze(1).float().div_(255).sub_(MEAN).div_(STD)
+    """Floats of mean 0 and deviation 1.
+
+    From digits as they are stored, uint8 `(N, 28, 28)`: then `(N, 1, 28, 28)`; or from fractions
+    of white, floats of any shape.
+    """
+    if images.dtype == torch.uint8:
+        images = images.unsqueeze(1).float().div_(255)
+    return images.sub(MEAN).div_(STD)
 
 
 def load(directory: str | Path | None = None, *, train: bool) -> Split:
@@ -64,7 +69,7 @@ def load(directory: str | Path | None = None, *, train: bool) -> Split:
     InputError
         A file is missing, truncated or altered; the message names it and both checksums.
     """
-    directory = Path(directory or BUNDLE)
+    directory = Path(directory or DATA)
     if not directory.is_dir():
         raise InputError(f"data directory {str(directory)!r} does not exist; {_REMEDY}")
     kind = "train" if train else "t10k"

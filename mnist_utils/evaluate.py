@@ -1,22 +1,19 @@
-"""Logits once; accuracy, its interval, loss, confusion and mistakes all follow from them.
+"""Log-probabilities once; accuracy, interval, loss, confusion and mistakes follow from them.
 
-Command line: `python -m mnist_utils.evaluate results/reference/model.safetensors`.
+Command line: `python -m mnist_utils.evaluate results/recipes/reference.safetensors`.
 """
 
 import json
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from scipy.stats import binomtest
 from torch import Tensor, nn
 
-from mnist_utils import checkpoint, data, errors, models
-from mnist_utils.errors import InputError
-
-REFERENCE = Path(__file__).resolve().parent.parent / "results" / "reference" / "model.safetensors"
+from mnist_utils import command, data, weights
+from mnist_utils.files import RESULTS
 
 
 @torch.inference_mode()
@@ -50,19 +47,19 @@ class Evaluation:
         return (self.predictions != self.labels).nonzero().flatten()
 
     @property
-    def errors(self) -> int:
+    def n_errors(self) -> int:
         """How many digits are misclassified."""
         return len(self.mistakes)
 
     @property
     def accuracy(self) -> float:
         """Share of digits classified rightly, a fraction."""
-        return 1 - self.errors / len(self.labels)
+        return 1 - self.n_errors / len(self.labels)
 
     @property
     def interval(self) -> tuple[float, float]:
         """Wilson's 95% interval of the accuracy, fractions."""
-        return wilson_interval(self.errors, len(self.labels))
+        return wilson_interval(self.n_errors, len(self.labels))
 
     @property
     def loss(self) -> float:
@@ -85,7 +82,7 @@ class Evaluation:
         low, high = self.interval
         return {
             "digits": len(self.labels),
-            "errors": self.errors,
+            "errors": self.n_errors,
             "accuracy": self.accuracy,
             "interval": {"method": "Wilson", "level": 0.95, "low": low, "high": high},
             "loss": self.loss,
@@ -108,7 +105,7 @@ class Evaluation:
         table = "\n".join(f"  {digit} |{row}" for digit, row in enumerate(rows))
         return (
             f"accuracy  {self.accuracy:.2%}  (95% Wilson interval {low:.2%} to {high:.2%})\n"
-            f"errors    {self.errors} of {n:,}\n"
+            f"errors    {self.n_errors} of {n:,}\n"
             f"loss      {self.loss:.4f} (negative log likelihood, nats)\n\n"
             f"confusion: rows true, columns predicted\n"
             f"    |{' '.join(f'{digit:5d}' for digit in range(10))}\n{table}\n\n"
@@ -140,37 +137,20 @@ def evaluate(model: nn.Module, split: data.Split) -> Evaluation:
     return Evaluation(predict(model, split.images), split.labels)
 
 
-def save_weights(path: str | Path, model: nn.Module, about: dict) -> None:
-    """Store a network's weights with `about`, which must name its class as `model`."""
-    checkpoint.save_tensors(path, model.state_dict(), about)
-
-
-def load_weights(path: str | Path) -> tuple[nn.Module, dict]:
-    """Read (network in `eval()` mode, about). Raises InputError where the file does not fit."""
-    weights, about = checkpoint.load_tensors(path)
-    if "model" not in about:
-        raise InputError(f"{path} holds no weights of a network; pass a model.safetensors")
-    model = models.build(about["model"])
-    try:
-        model.load_state_dict(weights)
-    except RuntimeError as error:
-        reason = str(error).splitlines()[1].strip()
-        raise InputError(f"{path} does not fit {about['model']}: {reason}") from None
-    return model.eval(), about
-
-
 def main() -> None:
-    parser = errors.Parser(
+    parser = command.Parser(
         prog="python -m mnist_utils.evaluate", description="Classify the test digits; report."
     )
     parser.add_argument(
-        "weights", nargs="?", default=REFERENCE, help="a model.safetensors (default: %(default)s)"
-    )
+        "weights", nargs="?", default=RESULTS / "recipes" / "reference.safetensors",
+        help="a model.safetensors (default: %(default)s)",
+    )  # fmt: skip
     parser.add_argument("--data", metavar="DIR", help="folder of the MNIST files (default: bundle)")
     parser.add_argument("--json", action="store_true", help="print JSON in place of text")
     arguments = parser.parse_args()
-    model, about = load_weights(arguments.weights)
-    result = evaluate(model, data.load(arguments.data, train=False))
+    network = weights.load_network(arguments.weights)
+    _, about = weights.load_tensors(arguments.weights)
+    result = evaluate(network, data.load(arguments.data, train=False))
     if arguments.json:
         print(json.dumps({"model": about["model"]} | result.to_dict()))
     else:
@@ -178,4 +158,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    errors.run(main)
+    command.run(main)

@@ -11,7 +11,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from mnist_utils.receptive_field import at_unit, output_of
+from mnist_utils.errors import InputError
 
 
 def effective_receptive_field(
@@ -67,3 +67,33 @@ def pixels_holding(weight: Tensor, fraction: float) -> int:
     """How many pixels, the heaviest first, hold `fraction` of a weight (H, W)."""
     shares = weight.flatten().double().sort(descending=True).values.cumsum(0)
     return int((shares < fraction * shares[-1]).sum()) + 1
+
+
+def output_of(model: nn.Module, images: Tensor, layer: str) -> Tensor:
+    """What the module at path `layer` returns for `images`; the model itself for ""."""
+    kept = []
+    try:
+        module = model.get_submodule(layer)
+    except AttributeError as error:
+        raise InputError(f"layer={layer!r} is not a module of {type(model).__name__}") from error
+    hook = module.register_forward_hook(lambda module, args, output: kept.append(output))
+    try:
+        model(images)
+    finally:
+        hook.remove()
+    if not kept or not isinstance(kept[-1], Tensor):
+        raise InputError(f"layer={layer!r} returns no tensor in eval()")
+    return kept[-1]
+
+
+def at_unit(output: Tensor, unit: tuple[int, int] | None = None) -> Tensor:
+    """`output` (N, C, H, W) at one unit, the middle one by default: (N, C); (N, C) as it is."""
+    if output.dim() == 2:
+        output = output[:, :, None, None]
+    if output.dim() != 4:
+        raise InputError(f"an output of shape {tuple(output.shape)} has no units (row, column)")
+    height, width = output.shape[2:]
+    row, column = (height // 2, width // 2) if unit is None else unit
+    if not (0 <= row < height and 0 <= column < width):
+        raise InputError(f"unit={unit} is outside the map of {height} × {width} units")
+    return output[:, :, row, column]

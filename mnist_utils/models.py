@@ -42,7 +42,6 @@ class Model1(nn.Module):
         self.head = nn.Linear(32 * 8 * 8, 10)  # (10,)         28: all 8 × 8 units
 
     def forward(self, images: Tensor) -> Tensor:
-        """Log-probabilities `(N, 10)` of images `(N, 1, 28, 28)`."""
         return F.log_softmax(self.head(self.features(images).flatten(1)), dim=1)
 
 
@@ -66,7 +65,6 @@ class Model2(nn.Module):
         self.head = nn.Conv2d(12, 10, kernel_size=1)  # (10, 1, 1)    28
 
     def forward(self, images: Tensor) -> Tensor:
-        """Log-probabilities `(N, 10)` of images `(N, 1, 28, 28)`."""
         return F.log_softmax(self.head(self.gap(self.features(images))).flatten(1), dim=1)
 
 
@@ -95,7 +93,6 @@ class Model3(nn.Module):
         self.head = nn.Conv2d(12, 10, kernel_size=1)  # (10, 1, 1)    28
 
     def forward(self, images: Tensor) -> Tensor:
-        """Log-probabilities `(N, 10)` of images `(N, 1, 28, 28)`."""
         x = self.pool(self.block1(images))
         x = self.block3(self.block2(x))
         logits = self.head(self.gap(x)).flatten(1)
@@ -124,7 +121,6 @@ class SeparableNet(nn.Module):
         self.head = nn.Conv2d(widths[-1], 10, kernel_size=1)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Log-probabilities `(N, 10)` of images `(N, 1, 28, 28)`."""
         x = self.blocks(self.stem(images))
         logits = self.head(self.gap(x)).flatten(1)
         return F.log_softmax(logits, dim=1)
@@ -175,7 +171,6 @@ class FastNet(nn.Module):
         self.head = nn.Conv2d(32, 10, kernel_size=3)  # (10, 1, 1)    27
 
     def forward(self, images: Tensor) -> Tensor:
-        """Log-probabilities `(N, 10)` of images `(N, 1, 28, 28)`."""
         return F.log_softmax(self.head(self.features(images)).flatten(1), dim=1)
 
 
@@ -201,7 +196,6 @@ class ExampleNet(nn.Module):
         )
 
     def forward(self, images: Tensor) -> Tensor:
-        """Log-probabilities `(N, 10)` of images `(N, 1, 28, 28)`."""
         return F.log_softmax(self.classifier(self.features(images)), dim=1)
 
 
@@ -233,7 +227,6 @@ class FieldNet(nn.Module):
         self.head = nn.Conv2d(width, 10, kernel_size=1)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Log-probabilities `(N, 10)` of images `(N, 1, 28, 28)`."""
         return F.log_softmax(self.head(self.gap(self.features(images))).flatten(1), dim=1)
 
 

@@ -47,7 +47,7 @@ train.images.shape, train.images.dtype, test.images.shape
 # returns a single pixel. Here are the first twenty digits, as they are stored.
 
 # %%
-sheet = plots.show_images(train.images[:20] / 255, train.labels[:20].tolist())
+sheet = plots.images(train.images[:20] / 255, train.labels[:20].tolist())
 plots.keep(sheet, "01_digits", "The first twenty training digits, white on black, labels above.")
 
 # %% [markdown]
@@ -64,7 +64,7 @@ assert 0.80 < background < 0.82
 # So four pixels of five are exactly 0: **black**. Keep that in mind for the paragraph on `fill`.
 #
 # Networks learn faster from inputs of mean 0 and deviation 1. The two constants that every MNIST
-# script carries, 0.1307 and 0.3081, are no magic: they are the mean and the standard deviation of
+# script carries, 0.1307 and 0.3081, are not magic: they are the mean and the standard deviation of
 # the 47 million training pixels, scaled to 0..1.
 
 # %%
@@ -91,7 +91,7 @@ print(f"black {black:.2f}, white {white:.2f}")
 # %%
 counts = train.labels.bincount().tolist()
 rarest, commonest = min(counts), max(counts)
-bars = plots.plot_bars(range(10), counts, xlabel="digit", ylabel="training images")
+bars = plots.bars(range(10), counts, xlabel="digit", ylabel="training images")
 plots.keep(bars, "01_classes", "Bars of training images per digit, all between 5,400 and 6,750.")
 
 # %%
@@ -146,7 +146,7 @@ print(f"rows and columns {box[0]} to {box[2]}: {side} pixels")
 
 # %%
 plots.keep(
-    plots.plot_mean_digit(mean_digit, box),
+    plots.mean_digit(mean_digit, box),
     "01_mean_digit",
     "The mean of all digits: a blurred disc in a square of 24 pixels, centred in 28.",
 )
@@ -166,7 +166,7 @@ plots.keep(
 transform = augment.sample_transform(REFERENCE, seed=3)
 five = (train.images[0] / 255).numpy()
 many = [transform(image=five)["image"] for _ in range(10)]
-sheet = plots.show_images(np.stack(many))
+sheet = plots.images(np.stack(many))
 plots.keep(
     sheet, "01_augmented", "One five, ten times: turned a little, or with black holes in it."
 )

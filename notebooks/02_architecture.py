@@ -31,11 +31,9 @@ from itertools import pairwise
 
 import torch
 
-from mnist_utils import data, explain, models, plots, reproduce
+from mnist_utils import data, explain, models, plots, results
 from mnist_utils.describe import describe
-from mnist_utils.layers import Window
-from mnist_utils.layers import read as layers_of
-from mnist_utils.receptive_field import receptive_field, variance
+from mnist_utils.receptive_field import Window, receptive_field, variance
 
 # %% [markdown]
 # ## One recurrence
@@ -100,7 +98,7 @@ fields = [network[name].receptive_field for name in layers]
 assert fields == [*sizes, 28]
 
 # %%
-stairs = plots.plot_staircase(layers, fields)
+stairs = plots.staircase(layers, fields)
 plots.keep(stairs, "02_staircase", "Field by layer: 3, 5, 7, 8 at the pool, then by fours to 28.")
 
 # %% [markdown]
@@ -109,7 +107,7 @@ plots.keep(stairs, "02_staircase", "Field by layer: 3, 5, 7, 8 at the pool, then
 # many are there?
 
 # %%
-sums = [row.name for row in layers_of(model) if len(row.inputs) > 1]
+sums = [row.name for row in network.rows if len(row.inputs) > 1]
 assert not sums
 len(sums)
 
@@ -130,7 +128,7 @@ def middle_box(row):
 test = data.load(train=False)
 boxes = {name: middle_box(network[name]) for name in layers[2:9:2]}
 plots.keep(
-    plots.plot_fields_on_digit(test.images[0] / 255, boxes),
+    plots.fields_on_digit(test.images[0] / 255, boxes),
     "02_fields_on_digit",
     "A seven, and over it four squares: what units see after 7, 12, 20 and 28 pixels.",
 )
@@ -154,9 +152,7 @@ print(f"σ {before_gap**0.5:.2f} pixels of a 24-pixel field, {logit**0.5:.2f} of
 # with random weights, and after.
 
 # %%
-from mnist_utils import evaluate
-
-trained, _ = evaluate.load_weights(evaluate.REFERENCE)
+trained = results.network("reference")
 digits = data.standardize(test.images[:500])
 weight = explain.effective_receptive_field(trained, digits, layer="head")
 half, most = (explain.pixels_holding(weight, share) for share in (0.5, 0.95))
@@ -167,7 +163,7 @@ before = explain.effective_receptive_field(untrained, digits, layer="head")
 
 # %%
 plots.keep(
-    plots.plot_effective_field(weight, middle_box(network["head"])),
+    plots.effective_field(weight, middle_box(network["head"])),
     "02_effective_field",
     "A bright bump in the middle of the 28-pixel square, fading to black at its edges.",
 )
@@ -193,7 +189,7 @@ lines = {f"{n:.0%}": levels[explain.pixels_holding(smooth, n)].item() for n in (
 # %%
 seen = middle_box(network["head"])
 plots.keep(
-    plots.plot_effective_field(smooth, seen, image=test.images[0], contours=lines),
+    plots.effective_field(smooth, seen, image=test.images[0], contours=lines),
     "02_effective_field_on_digit",
     "A seven with two outlines around its strokes, well inside the square that the logit can see.",
 )
@@ -215,7 +211,7 @@ plots.keep(
 # %%
 def stored(study, name):
     """Parameters, mean and deviation of the stored accuracies in per cent."""
-    row = reproduce.summary(reproduce.read(f"{study}/{name}"))
+    row = results.summary(f"{study}/{name}")
     return row["parameters"], 100 * row["mean"], 100 * row["deviation"]
 
 
@@ -303,8 +299,9 @@ series = {
     "always 2 layers": columns(two_layers),
     "4 layers, of which two 1×1": columns(pointwise),
 }
+title, marks = "mean ± standard deviation, 3 seeds", {"a digit's longer side": 20}
 plots.keep(
-    plots.plot_accuracy_against_field(list(deeper), series),
+    plots.accuracy_against_field(list(deeper), series, title=title, marks=marks),
     "02_accuracy_against_field",
     "Accuracy rises with the field up to 18 pixels if layers are added, hardly if kernels are dilated.",
 )

@@ -31,13 +31,8 @@ from torch import nn
 
 from mnist_utils import models, plots
 from mnist_utils.describe import describe
-from mnist_utils.parameters import (
-    conv2d_macs,
-    conv2d_parameters,
-    linear_parameters,
-    torchsummary_table,
-    torchsummary_total,
-)
+from mnist_utils.describe.second_opinion import torchsummary_table, torchsummary_total
+from mnist_utils.parameters import conv2d_macs, conv2d_parameters, linear_parameters
 
 # %% [markdown]
 # ## A convolution, on paper
@@ -130,7 +125,7 @@ shares = {
     "MACs": [row.macs / network.macs for row in rows],
 }
 plots.keep(
-    plots.plot_shares([row.name for row in rows], shares, ylabel="share of the network"),
+    plots.shares([row.name for row in rows], shares, ylabel="share of the network"),
     "03_parameters_and_macs",
     "Bars per convolution: the parameters' are alike, the MACs' are high in block1 and low after it.",
 )

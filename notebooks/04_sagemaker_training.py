@@ -25,7 +25,7 @@
 # | this repository: every step is rehearsed here | 2 minutes to run, 30 to read | nothing |
 # | with one line changed, an AWS account | about 30 minutes | less than a dollar, if you delete |
 #
-# On AWS you also need a role with the permissions of `iam/` (in Studio, your execution role), and a
+# On AWS you also need a role with the permissions of `mnist_utils/jobs/iam/` (in Studio, your execution role), and a
 # quota of one `ml.g4dn.xlarge for spot training job usage`; new accounts have none and ask for it in
 # *Service Quotas*.
 
@@ -43,7 +43,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mnist_utils import checkpoint, data, evaluate, jobs, plots, report
+from mnist_utils import data, jobs, plots, results
+from mnist_utils.errors import InputError
+from mnist_utils.evaluate import evaluate
+from mnist_utils.train.report import comparison
+from mnist_utils.weights import load_network, load_tensors
 
 # %%
 REHEARSE = True  # False: your AWS account, and real dollars
@@ -132,7 +136,7 @@ print(*sorted(path.name for path in whole.iterdir()), sep="\n")
 # %%
 story = json.loads((whole / "history.json").read_text())
 plots.keep(
-    plots.plot_history(story["epochs"]),
+    plots.history(story["epochs"]),
     "04_lesson_curves",
     "Loss falls and accuracy rises over the three epochs of the rehearsed job.",
 )
@@ -144,12 +148,12 @@ plots.keep(
 # again, in a quarter of an hour).
 
 # %%
-reference = json.loads((evaluate.REFERENCE.parent / "history.json").read_text())
-print(report.comparison(reference["epochs"][-1]))
+reference = results.history("reference")
+print(comparison(reference["epochs"][-1]))
 
 # %%
 plots.keep(
-    plots.plot_history(reference["epochs"]),
+    plots.history(reference["epochs"]),
     "reference_curves",
     "Twenty epochs of the reference: the test accuracy lies above the accuracy while training.",
 )
@@ -160,13 +164,13 @@ plots.keep(
 # Dropout takes its units away. Ask the finished network about training digits as they are:
 
 # %%
-weights, _ = evaluate.load_weights(evaluate.REFERENCE)
-learnt = evaluate.evaluate(weights, data.load(train=True).take(slice(10_000)))
+trained = results.network("reference")
+learnt = evaluate(trained, data.load(train=True).take(slice(10_000)))
 last = reference["epochs"][-1]
-assert last["train_accuracy"] < last["test_accuracy"] < learnt.accuracy
+assert last["train_accuracy"] < last["held_out_accuracy"] < learnt.accuracy
 print(f"{last['train_accuracy']:.2%} while training")
 print(f"{learnt.accuracy:.2%} on the first 10,000 training digits as they are")
-print(f"{last['test_accuracy']:.2%} on the test digits")
+print(f"{last['held_out_accuracy']:.2%} on the test digits")
 
 # %% [markdown]
 # ## A spot interruption
@@ -201,8 +205,8 @@ print("the second resumed:", any(line.startswith("resuming after epoch") for lin
 
 # %%
 resumed = jobs.fetch(place, second, folder / "resumed")
-a, _ = checkpoint.load_tensors(whole / "model.safetensors")
-b, _ = checkpoint.load_tensors(resumed / "model.safetensors")
+a, _ = load_tensors(whole / "model.safetensors")
+b, _ = load_tensors(resumed / "model.safetensors")
 print(len(a), "tensors, all equal:", all(torch.equal(a[name], b[name]) for name in a))
 
 # %% [markdown]
@@ -221,7 +225,7 @@ endpoint = jobs.deploy(place, job, "mnist-lesson")
 # %%
 digits = data.load(train=False).take(slice(1000))
 answer = jobs.invoke(place, endpoint, digits.images.numpy())
-local = evaluate.evaluate(evaluate.load_weights(whole / "model.safetensors")[0], digits)
+local = evaluate(load_network(whole / "model.safetensors"), digits)
 print(answer["probabilities"].shape, np.array_equal(answer["labels"], local.predictions))
 assert local.accuracy > 0.95
 print(f"test_accuracy={local.accuracy:.4f}")
@@ -233,7 +237,7 @@ print(f"test_accuracy={local.accuracy:.4f}")
 for wrong in (np.zeros((1, 3, 28, 28)), np.full((28, 28), np.nan), np.zeros((0, 28, 28))):
     try:
         jobs.invoke(place, endpoint, wrong)
-    except jobs.InputError as error:
+    except InputError as error:
         print(error)
 
 # %% [markdown]
@@ -251,8 +255,8 @@ print(len(place.client("sagemaker").list_endpoints(NameContains="mnist")["Endpoi
 # %% [markdown]
 # The container was SageMaker's PyTorch 2.6 inference image, the last with TorchServe. AWS patched it
 # until 30 June 2026, which will do for an hour's lesson and for nothing that lasts. Its named
-# successor is the Ray Serve image, `ray:serve-ml-sagemaker`; `mnist_utils.serve_ray` wraps the same
-# four functions for it, and `serve_ray.pack` writes its `model.tar.gz`. The tests serve that archive
+# successor is the Ray Serve image, `ray:serve-ml-sagemaker`; `mnist_utils.serve.ray` wraps the
+# same four functions for it, and `jobs.archive.pack` writes its `model.tar.gz`. The tests serve that archive
 # with Ray on this machine; AWS's own image needs Docker, and has not been tried here.
 #
 # ## Where people look for metrics
@@ -261,18 +265,22 @@ print(len(place.client("sagemaker").list_endpoints(NameContains="mnist")["Endpoi
 # MLflow: a local folder, a server, or SageMaker's managed one. Here a folder, and a tiny run.
 
 # %%
-from mnist_utils import recipes, tracking, train
+from dataclasses import replace
+
+from mnist_utils.recipes import RECIPES
+from mnist_utils.train import tracking, train
 
 os.environ["MLFLOW_TRACKING_URI"] = str(folder / "mlflow")
-tiny = recipes.RECIPES["fast"].to_dict() | {"subset": 1000, "epochs": 2}
-settings = train.TrainConfig.from_dict(tiny)
-with tracking.run(settings, "lesson") as tracker, redirect_stdout(StringIO()):
-    train.train(settings, None, folder / "tracked", watch=tracker.epoch)
+tiny = replace(RECIPES["fast"], subset=1000, epochs=2)
+with tracking.run(tiny, "lesson") as tracker, redirect_stdout(StringIO()):
+    train(tiny, folder / "tracked", watch=tracker.epoch)
     tracker.files(folder / "tracked")
 
 # %%
-for epoch, loss in tracking.read("train_loss"):
-    print(f"epoch={epoch} train_loss={loss:.4f}")
+import mlflow
+
+(logged,) = mlflow.search_runs(experiment_names=["mnist"], output_format="list")
+print(f"train_loss={logged.data.metrics['train_loss']:.4f}")
 
 # %% [markdown]
 # `mlflow ui --backend-store-uri sqlite:///FOLDER/mlflow.db` shows such runs side by side.
@@ -290,6 +298,6 @@ shutil.rmtree(folder)
 # - An endpoint says what the weights say, and refuses politely.
 #
 # Not shown, because a rehearsal cannot: CUDA, IAM, quotas, image pulls, real spot capacity. The
-# least permissions that suffice are in `iam/sagemaker_policy.json`, each with its reason.
+# least permissions that suffice are in `mnist_utils/jobs/iam/sagemaker_policy.json`, each with its reason.
 #
 # Next: [5 · Misclassified digits](05_misclassification.ipynb)

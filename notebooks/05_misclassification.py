@@ -33,19 +33,14 @@ import statistics
 
 import torch
 
-from mnist_utils import calibration, data, evaluate, plots, reproduce
+from mnist_utils import calibration, data, plots, results
+from mnist_utils.evaluate import Evaluation, evaluate, mcnemar, predict, wilson_interval
 from mnist_utils.label_errors import CORRECTABLE, LABEL_ERRORS
-
-RESULTS = evaluate.REFERENCE.parents[1]
 
 # %%
 test = data.load(train=False)
-reference, _ = evaluate.load_weights(RESULTS / "reference" / "model.safetensors")
-course, _ = evaluate.load_weights(RESULTS / "course" / "model.safetensors")
-results = {
-    "reference": evaluate.evaluate(reference, test),
-    "course": evaluate.evaluate(course, test),
-}
+names = ("reference", "course")
+evaluations = {name: evaluate(results.network(name), test) for name in names}
 
 # %% [markdown]
 # `evaluate` runs each network once over all 10,000 test digits, in order, and keeps the
@@ -57,17 +52,17 @@ results = {
 # errors. Wilson's interval says how different it might well be.
 
 # %%
-for name, result in results.items():
+for name, result in evaluations.items():
     low, high = result.interval
     interval = f"95% from {low:.2%} to {high:.2%}"
-    print(f"{name:10} {result.errors} errors, {result.accuracy:.2%}, {interval}")
+    print(f"{name:10} {result.n_errors} errors, {result.accuracy:.2%}, {interval}")
 
 # %%
-rows = [(name, r.accuracy, *r.interval) for name, r in results.items()]
-low, high = evaluate.wilson_interval(60, 10_000)
+rows = [(name, r.accuracy, *r.interval) for name, r in evaluations.items()]
+low, high = wilson_interval(60, 10_000)
 rows.append(("99.4% claimed", 0.994, low, high))
 plots.keep(
-    plots.plot_interval(rows, xlabel="test accuracy"),
+    plots.intervals(rows, xlabel="test accuracy"),
     "05_intervals",
     "Three accuracies with their intervals: reference and the claim overlap, course lies higher.",
 )
@@ -84,7 +79,7 @@ print(f"99.4% means 60 errors, give or take {10_000 * (high - low) / 2:.0f}")
 # augmentation. The same recipe, the same digits, five seeds:
 
 # %%
-seeds = [run["errors"] for run in reproduce.read("course")["runs"]]
+seeds = [run["errors"] for run in results.runs("course")]
 mean, deviation = statistics.mean(seeds), statistics.stdev(seeds)
 print(f"course: {seeds} errors, mean {mean:.1f}, s.d. {deviation:.1f}")
 
@@ -96,7 +91,7 @@ print(f"course: {seeds} errors, mean {mean:.1f}, s.d. {deviation:.1f}")
 # each; to compare the recipes, train several.)
 
 # %%
-only_reference, only_course, p = evaluate.mcnemar(results["reference"], results["course"])
+only_reference, only_course, p = mcnemar(evaluations["reference"], evaluations["course"])
 print(f"{only_reference} digits only the reference gets wrong, {only_course} only the course's net")
 print(f"p = {p:.2g}")
 
@@ -107,9 +102,9 @@ print(f"p = {p:.2g}")
 # read; a perfect network has an empty picture around the grey diagonal.
 
 # %%
-result = results["course"]
+result = evaluations["course"]
 plots.keep(
-    plots.plot_confusion(result.confusion),
+    plots.confusion(result.confusion),
     "05_confusion",
     "Confusion matrix: nearly all counts on the diagonal, with ones to fours beside it.",
 )
@@ -125,10 +120,7 @@ for count, true, predicted in sorted(often, reverse=True):
 # All of its mistakes, the most confident first. Cover the titles and try to do better.
 
 # %%
-wrong = result.mistakes[result.confidence[result.mistakes].argsort(descending=True)]
-titles = [f"{test.labels[i]} → {result.predictions[i]}  {result.confidence[i]:.0%}" for i in wrong]
-heading = "true → predicted, and the probability given to it"
-sheet = plots.show_images(test.images[wrong] / 255, titles, heading=heading)
+sheet = plots.mistakes(result, test.images)
 plots.keep(sheet, "05_misclassified", "Every digit that course misreads, the most confident first.")
 
 # %% [markdown]
@@ -146,7 +138,7 @@ print(f"the 100 worst of 10,000 digits carry {share:.0%} of the loss")
 # %%
 titles = [f"{test.labels[i]} → {result.predictions[i]}  {losses[i]:.1f}" for i in order[:10]]
 heading = "true → predicted, and the loss"
-sheet = plots.show_images(test.images[order[:10]] / 255, titles, heading=heading)
+sheet = plots.images(test.images[order[:10]] / 255, titles, heading=heading)
 plots.keep(sheet, "05_top_losses", "The ten digits of highest loss, each with its two labels.")
 
 # %% [markdown]
@@ -161,7 +153,7 @@ plots.keep(sheet, "05_top_losses", "The ten digits of highest loss, each with it
 doubtful = torch.tensor([error.index for error in LABEL_ERRORS])
 titles = [f"{e.given}, or {'?' if e.suggested is None else e.suggested}" for e in LABEL_ERRORS]
 heading = "label in the file, or the one suggested"
-sheet = plots.show_images(test.images[doubtful] / 255, titles, heading=heading)
+sheet = plots.images(test.images[doubtful] / 255, titles, heading=heading)
 plots.keep(
     sheet, "05_label_errors", "Fifteen hard digits, with the file's label and the other one."
 )
@@ -171,7 +163,7 @@ ours = set(result.mistakes.tolist())
 counted = [error for error in LABEL_ERRORS if error.index in ours]
 agreed = [e for e in CORRECTABLE if int(result.predictions[e.index]) == e.suggested]
 assert len(CORRECTABLE) == 10
-print(f"{len(counted)} of its {result.errors} errors are on these 15 digits")
+print(f"{len(counted)} of its {result.n_errors} errors are on these 15 digits")
 print(f"on {len(agreed)} of the {len(CORRECTABLE)} correctable ones it says what the people say")
 
 # %% [markdown]
@@ -181,9 +173,9 @@ print(f"on {len(agreed)} of the {len(CORRECTABLE)} correctable ones it says what
 # %%
 keep = torch.ones(len(test), dtype=torch.bool)
 keep[doubtful] = False
-cleaned = evaluate.Evaluation(result.log_probabilities[keep], test.labels[keep])
+cleaned = Evaluation(result.log_probabilities[keep], test.labels[keep])
 for label, r in (("all 10,000 labels", result), ("without the 15 doubtful ones", cleaned)):
-    print(f"{label:30} {r.errors} errors of {len(r.labels):,}: {r.accuracy:.2%}")
+    print(f"{label:30} {r.n_errors} errors of {len(r.labels):,}: {r.accuracy:.2%}")
 
 # %% [markdown]
 # Mind what this says about very high claims. A network that reads the ten correctable digits as those
@@ -207,7 +199,7 @@ for b in bins:
 
 # %%
 plots.keep(
-    plots.plot_reliability(bins),
+    plots.reliability(bins),
     "05_reliability",
     "Accuracy against confidence: five points near the diagonal, each with its count of digits.",
 )
@@ -222,22 +214,19 @@ plots.keep(
 # 5,000 can tell. Below 1, a temperature says: be surer than that.
 
 # %%
-twin, _ = evaluate.load_weights(RESULTS / "ablations" / "fast" / "model.safetensors")
+twin = results.network("ablations/fast")
 _, validation = data.hold_out(data.load(train=True), 5_000)
-temperature = calibration.fit_temperature(
-    evaluate.predict(twin, validation.images), validation.labels
-)
+temperature = calibration.fit_temperature(predict(twin, validation.images), validation.labels)
 print(f"temperature {temperature:.2f}")
 
 # %%
-fast, _ = evaluate.load_weights(RESULTS / "fast" / "model.safetensors")
-as_trained = evaluate.evaluate(fast, test)
+as_trained = evaluate(results.network("fast"), test)
 sharpened = calibration.at_temperature(as_trained, temperature)
 assert temperature < 1
 assert sharpened.loss < as_trained.loss
 assert torch.equal(as_trained.mistakes, sharpened.mistakes)
 print(f"test loss {as_trained.loss:.4f} as trained, {sharpened.loss:.4f} at that temperature")
-print(f"{as_trained.errors} errors as trained, the same {sharpened.errors} at that temperature")
+print(f"{as_trained.n_errors} errors as trained, the same {sharpened.n_errors} at that temperature")
 
 # %% [markdown]
 # The same answers, another loss. A loss is only as good as its calibration: to compare networks by loss

@@ -5,7 +5,8 @@ import sys
 import pytest
 import torch
 
-from mnist_utils import data, errors
+from mnist_utils import data
+from mnist_utils.command import run as run_command
 
 torch.set_num_threads(1)
 
@@ -27,7 +28,7 @@ def command(monkeypatch, capsys):
     def run(main, *arguments):
         monkeypatch.setattr(sys, "argv", ["command", *map(str, arguments)])
         with pytest.raises(SystemExit) as stop:
-            errors.run(main)
+            run_command(main)
         output = capsys.readouterr()
         return stop.value.code or 0, output.out, output.err
 

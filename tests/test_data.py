@@ -8,6 +8,7 @@ import torchvision
 
 from mnist_utils import data
 from mnist_utils.errors import InputError
+from mnist_utils.files import DATA
 
 FILES = [f"{name}.gz" for name in data.MD5]
 
@@ -16,14 +17,14 @@ FILES = [f"{name}.gz" for name in data.MD5]
 def bundle(tmp_path):
     """A copy of the bundle, to be damaged."""
     for name in FILES:
-        shutil.copy(data.BUNDLE / name, tmp_path)
+        shutil.copy(DATA / name, tmp_path)
     return tmp_path
 
 
 def test_images_and_labels_equal_a_plain_read_of_the_idx_bytes(train_split, test_split):
     for prefix, split in (("train", train_split), ("t10k", test_split)):
-        images = gzip.decompress((data.BUNDLE / f"{prefix}-images-idx3-ubyte.gz").read_bytes())
-        labels = gzip.decompress((data.BUNDLE / f"{prefix}-labels-idx1-ubyte.gz").read_bytes())
+        images = gzip.decompress((DATA / f"{prefix}-images-idx3-ubyte.gz").read_bytes())
+        labels = gzip.decompress((DATA / f"{prefix}-labels-idx1-ubyte.gz").read_bytes())
         pixels = np.frombuffer(images, np.uint8, offset=16).reshape(-1, 28, 28)
         assert np.array_equal(split.images.numpy(), pixels)
         assert np.array_equal(split.labels.numpy(), np.frombuffer(labels, np.uint8, offset=8))

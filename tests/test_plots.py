@@ -13,12 +13,6 @@ import numpy as np
 import pytest
 
 from mnist_utils import plots
-from mnist_utils.plots import (
-    plot_effective_field,
-    plot_fields_on_digit,
-    plot_history,
-    plot_staircase,
-)
 
 ROOT = Path(__file__).resolve().parent.parent
 PICTURES = sorted((ROOT / "images").glob("*.png"))
@@ -32,7 +26,7 @@ def _close():
 
 def test_a_square_for_each_layer_covers_its_pixels():
     boxes = {"c1": ((3, 5), (4, 8)), "gap": ((-2, 29), (0, 27))}
-    ax = plot_fields_on_digit(np.zeros((28, 28)), boxes)
+    ax = plots.fields_on_digit(np.zeros((28, 28)), boxes)
     first, last = ax.patches
     assert (first.get_xy(), first.get_width(), first.get_height()) == ((3.5, 2.5), 5, 3)
     assert (last.get_y(), last.get_height()) == (-2.5, 32)
@@ -45,7 +39,7 @@ def test_a_square_for_each_layer_covers_its_pixels():
 def test_the_heat_map_and_its_square():
     weight = np.arange(784.0).reshape(28, 28)
     _, given = plt.subplots()
-    ax = plot_effective_field(weight, ((0, 27), (0, 27)), ax=given)
+    ax = plots.effective_field(weight, ((0, 27), (0, 27)), ax=given)
     assert ax is given
     assert np.allclose(ax.images[0].get_array(), weight / weight.max())
     assert ax.patches[0].get_width() == 28
@@ -54,18 +48,18 @@ def test_the_heat_map_and_its_square():
 def test_contours_over_a_digit():
     weight, digit = np.arange(784.0).reshape(28, 28), np.zeros((28, 28))
     box = ((0, 27), (0, 27))
-    ax = plot_effective_field(weight, box, image=digit, contours={"half": 392.0})
+    ax = plots.effective_field(weight, box, image=digit, contours={"half": 392.0})
     assert np.array_equal(ax.images[0].get_array(), digit)
     names = [text.get_text() for text in ax.get_legend().get_texts()]
     assert names == ["half", "what it can see"]
 
 
 def test_the_staircase_and_its_marks():
-    ax = plot_staircase(["c1", "c2", "gap"], [3, 5, 28])
+    ax = plots.staircase(["c1", "c2", "gap"], [3, 5, 28])
     assert ax.lines[0].get_ydata().tolist() == [3, 5, 28]
     assert [line.get_ydata()[0] for line in ax.lines[1:]] == [20, 28]
     assert [label.get_text() for label in ax.get_xticklabels()] == ["c1", "c2", "gap"]
-    assert len(plot_staircase(["a"], [3], marks={}).lines) == 1
+    assert len(plots.staircase(["a"], [3], marks={}).lines) == 1
 
 
 # --- what people see ----------------------------------------------------------------------------
@@ -80,11 +74,11 @@ def test_no_label_of_a_picture_is_cut_off(path):
 
 
 def test_a_label_beyond_the_canvas_makes_the_picture_larger(tmp_path):
-    ax = plot_staircase(["c1"], [3])
-    plots.save_figure(ax.figure, tmp_path / "fits.png")
-    ax = plot_staircase(["c1"], [3])
+    ax = plots.staircase(["c1"], [3])
+    plots.save(ax, tmp_path / "fits.png")
+    ax = plots.staircase(["c1"], [3])
     ax.annotate("far outside", (1.5, 0.5), xycoords="axes fraction")
-    plots.save_figure(ax.figure, tmp_path / "grows.png")
+    plots.save(ax, tmp_path / "grows.png")
     fits, grows = (plt.imread(tmp_path / name) for name in ("fits.png", "grows.png"))
     assert grows.shape[1] > fits.shape[1]
     assert grows[:, -1, 3].max() == 0
@@ -118,16 +112,16 @@ def test_a_notebook_s_pictures_are_those_of_images_and_say_what_they_show(path):
 
 def test_drawing_leaves_the_caller_s_matplotlib_as_it_was():
     before = dict(matplotlib.rcParams)
-    plot_staircase(["c1"], [3])
+    plots.staircase(["c1"], [3])
     assert dict(matplotlib.rcParams) == before
 
 
 def test_keep_saves_where_it_is_asked_to_and_nowhere_else(tmp_path, monkeypatch):
     monkeypatch.delenv("MNIST_IMAGES", raising=False)
-    plots.keep(plot_staircase(["c1"], [3]), "stairs", "One stair of three pixels.")
+    plots.keep(plots.staircase(["c1"], [3]), "stairs", "One stair of three pixels.")
     assert not list(tmp_path.iterdir())
     monkeypatch.setenv("MNIST_IMAGES", str(tmp_path))
-    shown = plots.keep(plot_staircase(["c1"], [3]), "stairs", "One stair of three pixels.")
+    shown = plots.keep(plots.staircase(["c1"], [3]), "stairs", "One stair of three pixels.")
     assert (tmp_path / "stairs.png").read_bytes() == shown.data
     assert shown.alt == "One stair of three pixels."
     assert not plt.get_fignums()
@@ -136,9 +130,15 @@ def test_keep_saves_where_it_is_asked_to_and_nowhere_else(tmp_path, monkeypatch)
 def test_a_run_of_one_epoch_is_drawn_from_within():
     part = {"train_loss": 1.0, "train_accuracy": 0.5}
     within = [part | {"epoch": share} for share in (0.5, 1.0)]
-    row = part | {"epoch": 1, "test_loss": 0.1, "test_accuracy": 0.99, "within": within}
-    training, held_out = plot_history([row]).axes[0].lines
+    row = part | {
+        "epoch": 1,
+        "held_out": "test",
+        "held_out_loss": 0.1,
+        "held_out_accuracy": 0.99,
+        "within": within,
+    }
+    training, held_out = plots.history([row]).axes[0].lines
     assert training.get_xdata().tolist() == [0.5, 1.0]
     assert held_out.get_xdata().tolist() == [1]
-    training, _ = plot_history([row, row | {"epoch": 2}]).axes[0].lines
+    training, _ = plots.history([row, row | {"epoch": 2}]).axes[0].lines
     assert training.get_xdata().tolist() == [1, 2]

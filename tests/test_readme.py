@@ -9,7 +9,7 @@ import cmarkgfm
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [ROOT / name for name in ("README.md", "data/README.md", "iam/README.md")]
+PAGES = [ROOT / name for name in ("README.md", "data/README.md", "mnist_utils/jobs/iam/README.md")]
 
 
 class Page(HTMLParser):
@@ -76,6 +76,6 @@ def test_every_command_names_a_module_or_a_target_that_exists():
     for tool, *words in commands:
         if tool == "make":
             assert all(word in targets for word in words if "=" not in word), words
-        elif tool == "python" and words[1] != "...":
+        elif tool == "python" and len(words) > 1:
             path = ROOT / words[1].replace(".", "/")
             assert path.with_suffix(".py").exists() or (path / "__main__.py").exists(), words

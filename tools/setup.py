@@ -23,7 +23,7 @@ BATCH = 12  # packages that pip installs at once: more need more disk, fewer mor
 PROBE = "torchsummary==1.5.1"  # three kilobytes, to see whether an index answers
 
 # JupyterLab as the course wants it: no news, names whole, notebooks saved without this machine.
-SERVER = {"FileContentsManager": {"pre_save_hook": "mnist_utils.pairs.forget_machine"}}
+SERVER = {"FileContentsManager": {"pre_save_hook": "tools.pairs.forget_machine"}}
 SETTINGS = {
     "@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False},
     "@jupyterlab/filebrowser-extension:browser": {"showLastModifiedColumn": False},

@@ -1,0 +1,18 @@
+"""Any network read layer by layer: what each unit sees of the image, and what it costs.
+
+To use it: `describe(model)`, or `python -m mnist_utils.describe --help`. To understand it: `fields`
+is the lesson's recurrence for branches as well, `costs` its arithmetic, `measured` a second route.
+Machinery, not needed: `reader` follows the data, `operations` knows PyTorch's, `channels` tells
+the branches of a concatenation apart.
+"""
+
+__all__ = ["Description", "Line", "describe", "read"]
+
+
+def __getattr__(name: str):
+    """Load torch when a verb is first used: `--help` answers at once."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from mnist_utils.describe import reader, table
+
+    return reader.read if name == "read" else getattr(table, name)

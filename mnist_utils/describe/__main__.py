@@ -1,0 +1,91 @@
+"""python -m mnist_utils.describe mnist_utils.models:Model3
+python -m mnist_utils.describe torchvision.models:resnet50 --input 3 224 224 --json
+"""
+
+import importlib
+import inspect
+import sys
+import warnings
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+
+from mnist_utils import command
+from mnist_utils.errors import InputError, first_line
+
+
+def load(target: str):
+    """Return the network that `module:name` says: a module, or what the name's call returns."""
+    from torch import nn
+
+    module_name, _, attribute = target.partition(":")
+    if not module_name or not attribute:
+        raise InputError(f"{target!r} is not module:name; try mnist_utils.models:Model3")
+    try:
+        found = importlib.import_module(module_name)
+    except (Exception, SystemExit) as error:
+        raise InputError(f"{module_name!r} cannot be imported: {first_line(error)}") from error
+    for part in attribute.split("."):
+        try:
+            found = getattr(found, part)
+        except Exception as error:
+            raise InputError(
+                f"{module_name!r} has no {attribute!r}; is the name spelt right?"
+            ) from error
+    if callable(found) and not isinstance(found, nn.Module):
+        # torchvision would download a backbone's weights, and no count needs them.
+        none = {"weights_backbone": None}
+        try:
+            asked = inspect.signature(found).parameters
+            found = found(**{name: value for name, value in none.items() if name in asked})
+        except (Exception, SystemExit) as error:
+            raise InputError(
+                f"{target} cannot be built without arguments: {first_line(error)}"
+            ) from error
+    if not isinstance(found, nn.Module):
+        raise InputError(
+            f"{target} is of type {type(found).__name__}; name an nn.Module or its builder"
+        )
+    return found
+
+
+def parser() -> command.Parser:
+    """The command line's options."""
+    parser = command.Parser(
+        "python -m mnist_utils.describe",
+        description="Print a network layer by layer: what each unit sees, and what it costs.",
+        epilog="receptive field: the pixels that one unit sees, along height and width. jump: the "
+        "pixels between the fields of neighbouring units, also called effective stride. MACs: "
+        "multiply-adds of one image. start (in --json): the centre of the first unit's field, "
+        "the first pixel having its centre at 0. All of it in eval(). What cannot be read is "
+        "marked ? and explained below the table; in --json it is null, its status unknown.",
+    )
+    parser.add_argument("target", help="module:name of a network, its class or its builder")
+    parser.add_argument(
+        "--input", nargs=3, type=int, metavar=("C", "H", "W"),
+        help="one image's channels, height and width; 3 224 224 for a network whose first "
+        "convolution takes three channels, else 1 28 28",
+    )  # fmt: skip
+    parser.add_argument(
+        "--without-global-context", action="store_true",
+        help="leave out of the fields what squeeze-and-excitation, or GroupNorm's statistics, "
+        "show to every unit: the whole image",
+    )  # fmt: skip
+    parser.add_argument("--json", action="store_true", help="a list of objects instead of a table")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line."""
+    options = parser().parse_args(arguments)
+    from mnist_utils.describe import describe  # torch, which --help need not wait for
+
+    sys.path.insert(0, "")  # networks in files of the current folder
+    with warnings.catch_warnings(), redirect_stdout(sys.stderr):  # what a network prints itself
+        warnings.simplefilter("ignore")
+        model = load(options.target)
+        found = describe(model, options.input, global_context=not options.without_global_context)
+    print(found.to_json() if options.json else found)
+
+
+if __name__ == "__main__":
+    command.run(main)

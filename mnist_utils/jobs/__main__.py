@@ -1,0 +1,137 @@
+"""The command line: `python -m mnist_utils.jobs --help`."""
+
+import argparse
+
+from mnist_utils import command, data, jobs
+from mnist_utils.errors import InputError
+from mnist_utils.jobs import Place
+
+
+def _submit(place: Place, given: argparse.Namespace) -> None:
+    """Start a job; follow it to its end where that is asked for, or is a rehearsal's."""
+    job = jobs.submit(
+        place,
+        given.hyperparameters,
+        name=given.name,
+        instance_type=given.instance_type,
+        spot=not given.on_demand,
+        minutes=given.minutes,
+        processes=given.processes,
+        dry_run=given.dry_run,
+    )
+    if not job:
+        return
+    print(f"job {job}")
+    if given.command == "all" or place.rehearsal:
+        print(jobs.wait(place, job))
+        print(jobs.bill(place, job))
+    if given.command == "all":
+        print(f"the model is in {jobs.fetch(place, job, given.out)}/")
+        endpoint = jobs.deploy(place, job)
+        try:
+            _classify(place, endpoint)
+        finally:
+            _delete(place, endpoint)
+
+
+def _classify(place: Place, endpoint: str) -> None:
+    digits = data.load(train=False).take(slice(1000))
+    labels = jobs.invoke(place, endpoint, digits.images.numpy())["labels"]
+    print(f"{(labels == digits.labels.numpy()).sum()} of 1,000 test digits classified rightly")
+
+
+def _delete(place: Place, endpoint: str) -> None:
+    print("deleted", ", ".join(jobs.delete(place, endpoint)) or "nothing")
+
+
+# Name -> (help, what it does, its arguments).
+COMMANDS = {
+    "submit": (
+        "start a training job; options of mnist_utils.train follow, as --epochs 2",
+        _submit,
+        (),
+    ),
+    "all": ("submit, wait, fetch, deploy, classify 1,000 test digits, delete", _submit, ()),
+    "wait": (
+        "follow a job's log to its end",
+        lambda place, given: print(jobs.wait(place, given.job)),
+        ["job"],
+    ),
+    "stop": (
+        "stop a job; its checkpoints stay",
+        lambda place, given: print(jobs.stop(place, given.job)),
+        ["job"],
+    ),
+    "fetch": (
+        "download and unpack a job's model",
+        lambda place, given: print(jobs.fetch(place, given.job, given.out)),
+        ["job", "out"],
+    ),
+    "deploy": (
+        "create an endpoint, which costs money until deleted",
+        lambda place, given: print(jobs.deploy(place, given.job)),
+        ["job"],
+    ),
+    "invoke": (
+        "classify 1,000 test digits",
+        lambda place, given: _classify(place, given.endpoint),
+        ["endpoint"],
+    ),
+    "delete": (
+        "delete endpoint, configuration and model",
+        lambda place, given: _delete(place, given.endpoint),
+        ["endpoint"],
+    ),
+}
+
+
+def _parser() -> argparse.ArgumentParser:
+    result = command.Parser(
+        prog="python -m mnist_utils.jobs", description=jobs.__doc__.splitlines()[0]
+    )
+    result.add_argument("--rehearse", action="store_true", help="on this machine, no account")
+    for option in ("role", "bucket", "region"):
+        result.add_argument(f"--{option}", help="if not that of the AWS configuration or Studio")
+    commands = result.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, (help, run, positional) in COMMANDS.items():
+        sub = commands.add_parser(name, help=help, description=help)
+        sub.set_defaults(run=run)
+        for word in positional:
+            sub.add_argument(word)
+        if run is _submit:
+            _add_options_of_a_job(sub)
+    return result
+
+
+def _add_options_of_a_job(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--name", help="of the run, to go on from its checkpoints")
+    sub.add_argument("--instance-type", default="ml.g4dn.xlarge")
+    sub.add_argument("--on-demand", action="store_true", help="no spot capacity")
+    sub.add_argument("--minutes", type=int, default=60, help="longest run, and so longest bill")
+    sub.add_argument("--processes", type=int, default=1, help="torchrun's, on the instance")
+    sub.add_argument("--dry-run", action="store_true", help="print the request, start nothing")
+    sub.add_argument("--out", default="runs/sagemaker", help="where `all` puts the model")
+
+
+def _hyperparameters(words: list[str]) -> dict:
+    """`--epochs 2 --lr=0.1` as a dictionary."""
+    found, words = {}, [part for word in words for part in word.split("=", 1)]
+    if len(words) % 2 or any(not word.startswith("--") for word in words[::2]):
+        raise InputError(f"{' '.join(words)!r} are not pairs of an option and a value")
+    for option, value in zip(words[::2], words[1::2], strict=True):
+        found[option[2:].replace("-", "_")] = value
+    return found
+
+
+def main() -> None:
+    given, rest = _parser().parse_known_args()
+    if rest and given.command not in ("submit", "all"):
+        raise InputError(f"{' '.join(rest)!r} is not understood; --help lists the options")
+    given.hyperparameters = _hyperparameters(rest)
+    where = {"role": given.role, "bucket": given.bucket, "region": given.region}
+    with jobs.connect(rehearse=given.rehearse, **where) as place:
+        given.run(place, given)
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -1,0 +1,121 @@
+"""What travels: the source to a container, the model back in a model.tar.gz nobody need trust."""
+
+import os
+import shutil
+import tarfile
+import tempfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from mnist_utils.errors import InputError
+from mnist_utils.files import PACKAGE
+from mnist_utils.train import options
+
+STAY_HERE = ("jobs", "rehearsal", "reproduce")
+# The container has torch, torchvision, numpy; these may be missing.
+REQUIREMENTS = ("safetensors>=0.4", "scipy>=1.10", "tqdm>=4.60", "matplotlib>=3.8")
+AUGMENTATION = ("albumentations==2.0.8", "opencv-python-headless>=4.10")
+TRACKING = ("mlflow>=3.1", "sagemaker-mlflow>=0.1")
+
+
+@contextmanager
+def training_source(hyperparameters: dict) -> Iterator[Path]:
+    """A folder with what the container needs: this package, its entry script, requirements."""
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        copy_package(folder)
+        (folder / "train.py").write_text(
+            "from mnist_utils import command\n"
+            "from mnist_utils.train.__main__ import main\n\n"
+            "command.run(main)\n"
+        )
+        requirements = list(REQUIREMENTS)
+        with suppress(InputError):  # of bad hyperparameters the container will tell
+            if options.resolve(hyperparameters).augmentation == "albumentations":
+                requirements += AUGMENTATION
+        if os.environ.get("MLFLOW_TRACKING_URI"):
+            requirements += TRACKING
+        (folder / "requirements.txt").write_text("\n".join(requirements) + "\n")
+        yield folder
+
+
+def copy_package(folder: Path) -> None:
+    """Copy the package, without the doors that no container opens."""
+
+    def unwanted(parent: str, names: list[str]) -> set[str]:
+        doors = STAY_HERE if Path(parent) == PACKAGE else ()
+        return {name for name in names if name == "__pycache__" or name in doors}
+
+    shutil.copytree(PACKAGE, folder / "mnist_utils", ignore=unwanted)
+
+
+@contextmanager
+def serving_code() -> Iterator[Path]:
+    """A folder with what the endpoint needs beside the weights."""
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        copy_package(folder)
+        (folder / "inference.py").write_text(
+            "from mnist_utils.serve.handlers import input_fn, model_fn, output_fn, predict_fn\n"
+        )
+        (folder / "requirements.txt").write_text("safetensors>=0.4\nscipy>=1.10\n")
+        yield folder
+
+
+@contextmanager
+def whole(name: str | Path) -> Iterator[None]:
+    """Context in which an archive that is truncated or damaged is an InputError."""
+    try:
+        yield
+    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
+        raise InputError(
+            f"{name} is truncated or damaged ({error}); fetch it again, or train again"
+        ) from None
+
+
+def unpack(archive: Path, out: Path) -> None:
+    """Unpack a .tar.gz, wholly or not at all; only plain files and folders, only inside `out`.
+
+    Raises
+    ------
+    InputError
+        A member that would land elsewhere or is a link or a device; a truncated archive.
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        whole(archive.name),
+        tarfile.open(archive, "r:gz") as tar,
+        tempfile.TemporaryDirectory(dir=out.parent, prefix=".") as folder,
+    ):
+        for member in tar:
+            path = Path(member.name)
+            if path.is_absolute() or ".." in path.parts:
+                raise InputError(f"{archive.name}: {member.name!r} would land outside {out}")
+            if not (member.isfile() or member.isdir()):
+                raise InputError(f"{archive.name}: {member.name!r} is not a plain file")
+            tar.extract(member, folder, filter="data")
+        shutil.copytree(folder, out, dirs_exist_ok=True)
+
+
+RAY_CONFIG = """\
+applications:
+  - name: digits
+    route_prefix: /
+    import_path: mnist_utils.serve.ray:app
+"""
+
+
+def pack(model_dir: str | Path, archive: str | Path) -> None:
+    """Write the model.tar.gz that the Ray Serve image serves: weights, source, configuration."""
+    with tempfile.TemporaryDirectory() as folder, serving_code() as code:
+        folder = Path(folder)
+        shutil.copy(Path(model_dir, "model.safetensors"), folder)
+        shutil.move(code / "mnist_utils", folder)
+        (folder / "code").mkdir()
+        shutil.copy(code / "requirements.txt", folder / "code")
+        (folder / "config.yaml").write_text(RAY_CONFIG)
+        with tarfile.open(archive, "w:gz") as tar:
+            for path in sorted(folder.iterdir()):
+                tar.add(path, path.name)

@@ -1,0 +1,202 @@
+"""Numbers: curves, bars, points, intervals, a confusion matrix."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.ticker import MultipleLocator, PercentFormatter
+
+from mnist_utils.plots.style import BLUE, GREY, ORANGE, RED, styled
+
+
+@styled
+def _curves(epochs, series: dict, *, ylabel: str, percent: bool = False, ax=None):
+    """Draw values against epochs, a line a name; fractions as per cent if `percent`."""
+    if ax is None:
+        _, ax = plt.subplots()
+    for name, values in series.items():
+        ax.plot(epochs, values, marker="o", markersize=3 if len(epochs) > 1 else 7, label=name)
+    if percent:
+        ax.yaxis.set_major_formatter(PercentFormatter(1.0))
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.set(xlabel="epoch", ylabel=ylabel)
+    ax.legend()
+    return ax
+
+
+@styled
+def history(rows: list[dict]):
+    """Draw a run's loss and accuracy, while training and held-out, epoch by epoch; the figure.
+
+    A run of one epoch is drawn from within, part by part.
+    """
+    figure, axes = plt.subplots(1, 2, figsize=(10, 4))
+    held_out = next((row["held_out"] for row in rows if "held_out" in row), "held-out")
+    series = {
+        ("train", "while training"): rows[0].get("within", rows) if len(rows) == 1 else rows,
+        ("held_out", f"{held_out} digits"): rows,
+    }
+    for ax, quantity in zip(axes, ("loss", "accuracy"), strict=True):
+        for (kind, label), all_rows in series.items():
+            measured = [row for row in all_rows if f"{kind}_{quantity}" in row]
+            _curves(
+                [row["epoch"] for row in measured],
+                {label: [row[f"{kind}_{quantity}"] for row in measured]},
+                ylabel="loss, nats" if quantity == "loss" else "accuracy",
+                percent=quantity == "accuracy",
+                ax=ax,
+            )
+    return figure
+
+
+@styled
+def confusion(matrix, *, ax=None):
+    """Draw counts `(10, 10)`: rows true, columns predicted; mistakes shaded, hits printed grey."""
+    if ax is None:
+        _, ax = plt.subplots(figsize=(5.5, 5))
+    matrix = np.asarray(matrix)
+    mistakes = np.ma.masked_where(np.eye(len(matrix), dtype=bool) | (matrix == 0), matrix)
+    most = max(1, mistakes.filled(0).max())
+    ax.imshow(mistakes, cmap="Oranges", vmin=-0.5 * most, vmax=most)  # one mistake is seen, too
+    for (row, column), count in np.ndenumerate(matrix):
+        if count:
+            colour = GREY if row == column else "white" if count > 0.7 * most else "black"
+            ax.text(column, row, f"{count:,}", ha="center", va="center", fontsize=8, color=colour)
+    ax.grid(False)
+    ax.set(
+        xlabel="predicted digit", ylabel="true digit", xticks=range(len(matrix)),
+        yticks=range(len(matrix)),
+    )  # fmt: skip
+    return ax
+
+
+@styled
+def bars(labels, values, *, ylabel: str, xlabel: str = "", highlight=(), ax=None):
+    """Draw a bar a label, its value on top; labels in `highlight` stand out in orange."""
+    if ax is None:
+        _, ax = plt.subplots()
+    labels = [str(label) for label in labels]
+    colours = [ORANGE if label in map(str, highlight) else BLUE for label in labels]
+    bars = ax.bar(labels, values, color=colours)
+    ax.bar_label(bars, labels=[f"{value:,}" for value in values], fontsize=9, padding=2)
+    ax.yaxis.set_major_formatter("{x:,.0f}")
+    ax.set(xlabel=xlabel, ylabel=ylabel)
+    ax.grid(False)
+    return ax
+
+
+@styled
+def reliability(bins, *, ax=None):
+    """Draw accuracy against mean confidence: one point per bin, its count beside it."""
+    if ax is None:
+        _, ax = plt.subplots(figsize=(5.5, 5))
+    bins = [b for b in bins if b.count]
+    lowest = min(min(b.accuracy, b.confidence) for b in bins)
+    ax.plot([lowest, 1], [lowest, 1], color=GREY, linestyle="--", label="confidence = accuracy")
+    ax.plot([b.confidence for b in bins], [b.accuracy for b in bins], "o-", label="network")
+    for b in bins:
+        ax.annotate(f"{b.count:,}", (b.confidence, b.accuracy), xytext=(6, -12),
+                    textcoords="offset points", fontsize=9)  # fmt: skip
+    ax.xaxis.set_major_formatter(PercentFormatter(1.0))
+    ax.yaxis.set_major_formatter(PercentFormatter(1.0))
+    ax.set(xlabel="mean confidence of a bin", ylabel="accuracy in the bin")
+    ax.legend()
+    return ax
+
+
+@styled
+def intervals(rows, *, xlabel: str, ax=None):
+    """Draw (label, value, low, high) as points with intervals, the first row on top."""
+    if ax is None:
+        _, ax = plt.subplots(figsize=(7, 0.6 * len(rows) + 1.2))
+    for position, (_, value, low, high) in enumerate(rows):
+        ax.plot([low, high], [position, position], color=BLUE, lw=3, alpha=0.4)
+        ax.plot(value, position, "o", color=BLUE)
+    ax.set_yticks(range(len(rows)), [row[0] for row in rows])
+    ax.set(ylim=(len(rows) - 0.5, -0.5), xlabel=xlabel)
+    ax.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=1))
+    return ax
+
+
+@styled
+def seeds(rows, *, mark: tuple[str, float], xlabel: str, ax=None):
+    """Draw (label, values): one point per seed, their mean a bar; `mark` is a name and a value.
+
+    The first row stands on top; values are fractions.
+    """
+    if ax is None:
+        _, ax = plt.subplots(figsize=(7, 0.5 * len(rows) + 1.3))
+    for position, (_, values) in enumerate(rows):
+        ax.plot(values, [position] * len(values), "o", color=BLUE, alpha=0.7, markeredgewidth=0)
+        ax.plot(np.mean(values), position, "|", color=RED, markersize=18, markeredgewidth=2)
+    name, value = mark
+    ax.axvline(value, color=GREY, linestyle="--", linewidth=1)
+    ax.annotate(
+        name, (value, -0.45), xytext=(4, 0), textcoords="offset points", fontsize=9, va="top"
+    )
+    ax.set_yticks(range(len(rows)), [row[0] for row in rows])
+    ax.set(ylim=(len(rows) - 0.5, -0.6), xlabel=xlabel)
+    ax.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=1))
+    return ax
+
+
+@styled
+def shares(labels, series: dict, *, ylabel: str, ax=None):
+    """Draw bars side by side: for every label, one fraction a series."""
+    if ax is None:
+        _, ax = plt.subplots(figsize=(8, 4))
+    width = 0.8 / len(series)
+    for number, (name, values) in enumerate(series.items()):
+        positions = np.arange(len(labels)) + (number - (len(series) - 1) / 2) * width
+        ax.bar(positions, values, width, label=name)
+    ax.set_xticks(range(len(labels)), labels, rotation=30, ha="right")
+    ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    ax.grid(False, axis="x")
+    ax.set(ylabel=ylabel)
+    ax.legend()
+    return ax
+
+
+@styled
+def accuracy_against_field(
+    fields, series: dict, *, title: str = "", marks: dict[str, float] | None = None, ax=None
+):
+    """Draw accuracies against receptive fields in pixels.
+
+    `series` maps a name to (fields, mean accuracies, deviations), accuracies as fractions; `fields`
+    are the ticks, `marks` lengths to compare with, by name.
+    """
+    if ax is None:
+        _, ax = plt.subplots()
+    for (name, (where, means, deviations)), style in zip(
+        series.items(), ("o-", "s--", "^:"), strict=False
+    ):
+        ax.errorbar(where, means, yerr=deviations, fmt=style, capsize=4, label=name)
+    for name, length in (marks or {}).items():
+        ax.axvline(length, color=GREY, linestyle=":", linewidth=1)
+        ax.annotate(f"{name}: {length}", (length, ax.get_ylim()[0]), xytext=(4, 4),
+                    textcoords="offset points", fontsize=9)  # fmt: skip
+    ax.yaxis.set_major_locator(MultipleLocator(0.005))
+    ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=1))
+    ax.set(xlabel="receptive field before GAP, pixels", ylabel="validation accuracy", xticks=fields,
+           title=title)  # fmt: skip
+    ax.legend(loc="center right")
+    return ax
+
+
+@styled
+def staircase(names, sizes, *, ax=None, marks: dict[str, float] | None = None):
+    """Draw the receptive field, pixels against depth, layer by layer.
+
+    `marks` are lengths to compare with, by name; the digit's 20 pixels and the image's 28 if
+    none are given.
+    """
+    if ax is None:
+        _, ax = plt.subplots()
+    marks = {"the digit": 20, "the image": 28} if marks is None else marks
+    ax.step(range(len(sizes)), sizes, where="mid", marker="o", markersize=4)
+    for name, length in marks.items():
+        ax.axhline(length, color=GREY, linestyle="--", linewidth=1)
+        ax.annotate(f"{name}: {length}", (0, length), xytext=(0, 3), textcoords="offset points")
+    ax.set_xticks(range(len(names)), names, rotation=60, ha="right")
+    ax.margins(y=0.1)
+    ax.set(ylabel="receptive field, pixels", ylim=(0, None))
+    return ax

@@ -1,0 +1,129 @@
+"""Digits, and what is drawn over them."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from mnist_utils.plots.style import BLUE, GREEN, ORANGE, PURPLE, RED, styled
+
+Box = tuple[tuple[float, float], tuple[float, float]]  # ((top, bottom), (left, right)), inclusive
+
+
+@styled
+def image(digit, *, ax=None, title: str = "", vmin=0.0, vmax=1.0):
+    """Draw one digit `(28, 28)`, values `vmin` black to `vmax` white, without axes."""
+    if ax is None:
+        _, ax = plt.subplots(figsize=(2, 2))
+    ax.imshow(np.asarray(digit), cmap="gray", vmin=vmin, vmax=vmax, interpolation="nearest")
+    ax.set_title(title, fontsize=9)
+    ax.axis("off")
+    return ax
+
+
+@styled
+def images(digits, titles=None, *, heading="", columns: int = 10, vmin=0.0, vmax=1.0):
+    """Draw digits `(N, 28, 28)` as a sheet, one title each, one heading over all; the figure."""
+    rows = max(1, -(-len(digits) // columns))
+    height = 1.0 if titles is None else 1.25
+    figure, axes = plt.subplots(rows, columns, figsize=(columns, rows * height), squeeze=False)
+    figure.suptitle(heading, fontsize=11)
+    for ax in axes.flat:
+        ax.axis("off")
+    for position, (ax, digit) in enumerate(zip(axes.flat, digits, strict=False)):
+        title = "" if titles is None else titles[position]
+        image(digit, ax=ax, title=title, vmin=vmin, vmax=vmax)
+    return figure
+
+
+def mistakes(result, digits, *, most: int = 100):
+    """Draw the misread digits of an `Evaluation`, the most confident first; the figure.
+
+    `digits` are all that were evaluated, uint8 `(N, 28, 28)`.
+    """
+    order = result.confidence[result.mistakes].argsort(descending=True)[:most]
+    index = result.mistakes[order]
+    titles = [
+        f"{result.labels[i]} → {result.predictions[i]}  {result.confidence[i]:.0%}" for i in index
+    ]
+    heading = "true → predicted, and the probability given to it"
+    return images(digits[index] / 255, titles, heading=heading)
+
+
+@styled
+def mean_digit(mean, box, *, ax=None):
+    """Draw a mean image `(28, 28)` and a box (top, left, bottom, right), inclusive pixels."""
+    if ax is None:
+        _, ax = plt.subplots(figsize=(4.2, 4))
+    top, left, bottom, right = box
+    image = ax.imshow(mean, cmap="gray", vmin=0)
+    ax.figure.colorbar(image, ax=ax, label="mean brightness, 0..1", shrink=0.8)
+    outline = plt.Rectangle(
+        (left - 0.5, top - 0.5), right - left + 1, bottom - top + 1, fill=False, ec=ORANGE, lw=2
+    )
+    ax.add_patch(outline)
+    ax.set(xlabel="column, pixels", ylabel="row, pixels", xticks=range(0, 28, 4),
+           yticks=range(0, 28, 4))  # fmt: skip
+    ax.grid(False)
+    return ax
+
+
+def _square(box: Box, **style) -> plt.Rectangle:
+    (top, bottom), (left, right) = box
+    return plt.Rectangle(
+        (left - 0.5, top - 0.5), right - left + 1, bottom - top + 1, fill=False, **style
+    )
+
+
+@styled
+def fields_on_digit(image, boxes: dict[str, Box], *, ax=None):
+    """Draw what one unit of each layer sees of a digit (28, 28): a square a layer, by name.
+
+    Squares may reach beyond the image where the network pads it.
+    """
+    if ax is None:
+        _, ax = plt.subplots(figsize=(6.5, 4.6))
+    image = np.asarray(image)
+    ax.imshow(image, cmap="gray")
+    colours = (ORANGE, "#56B4E9", GREEN, PURPLE, RED, BLUE)
+    for number, (name, box) in enumerate(boxes.items()):
+        colour, size = colours[number % len(colours)], round(box[0][1] - box[0][0] + 1)
+        ax.add_patch(_square(box, edgecolor=colour, linewidth=2, label=name))
+        ax.annotate(f"{size}", (box[1][1] + 0.2, box[0][0] - 0.2), color=colour, fontsize=10,
+                    ha="right", va="top", xytext=(-2, -2), textcoords="offset points")  # fmt: skip
+    edges = np.array(list(boxes.values()), dtype=float)  # (layers, axis, first and last)
+    first = np.minimum(edges[:, :, 0].min(0), 0) - 1.5
+    last = np.maximum(edges[:, :, 1].max(0), np.array(image.shape) - 1) + 1.5
+    ax.set(ylim=(last[0], first[0]), xlim=(first[1], last[1]), xlabel="column, pixels",
+           ylabel="row, pixels")  # fmt: skip
+    ax.grid(False)
+    ax.legend(loc="upper left", bbox_to_anchor=(1.02, 1), title="sees of the image, pixels")
+    return ax
+
+
+@styled
+def effective_field(
+    weight, box: Box, *, image=None, contours: dict[str, float] | None = None, ax=None
+):
+    """Draw how much each pixel (H, W) counts for a unit, in the square `box` that it can see.
+
+    With an `image` (H, W) that is drawn instead, and over it the weight's `contours`: levels by
+    name.
+    """
+    if ax is None:
+        _, ax = plt.subplots(figsize=(5.5, 4.6))
+    weight = np.asarray(weight)
+    if image is None:
+        drawn = ax.imshow(weight / weight.max(), cmap="magma", vmin=0)
+        ax.figure.colorbar(drawn, ax=ax, label="weight, of the largest", shrink=0.85)
+    else:
+        ax.imshow(np.asarray(image), cmap="gray")
+    for (name, level), colour in zip((contours or {}).items(), (ORANGE, "#56B4E9"), strict=False):
+        ax.contour(weight, levels=[level], colors=[colour], linewidths=2)
+        ax.plot([], [], color=colour, linewidth=2, label=name)
+    ax.add_patch(_square(box, edgecolor=RED, linewidth=2, linestyle="--", label="what it can see"))
+    height, width = weight.shape
+    ax.set(
+        xlabel="column, pixels", ylabel="row, pixels", xlim=(-2, width + 1), ylim=(height + 1, -2)
+    )
+    ax.grid(False)
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3, fontsize=9)
+    return ax

@@ -1,0 +1,137 @@
+"""What a rehearsal patches: the SDK's hard-coded addresses, and what moto only pretends."""
+
+import copy
+import json
+from contextlib import ExitStack
+from unittest import mock
+
+from mnist_utils.rehearsal.stage import Job, Server, Stage
+
+ACCOUNT = "123456789012"  # moto's
+ROLE = f"arn:aws:iam::{ACCOUNT}:role/rehearsal"
+
+
+def patch_sdk(stack: ExitStack, stage: Stage) -> None:
+    """The SDK asks STS at a hard-coded address for its role; Studio's metadata file names it."""
+    from sagemaker.core.helper import session_helper
+
+    metadata = stage.folder / "resource-metadata.json"
+    metadata.write_text(json.dumps({"ExecutionRoleArn": ROLE}))
+    put = mock.patch.object
+    stack.enter_context(put(session_helper, "sts_regional_endpoint", lambda region: stage.endpoint))
+    stack.enter_context(put(session_helper, "NOTEBOOK_METADATA_FILE", str(metadata)))
+
+
+def patch_moto(stack: ExitStack, stage: Stage) -> None:
+    """Make real what moto pretends."""
+    from moto.core.responses import EmptyResult
+    from moto.iam.responses import IamResponse
+    from moto.sagemaker.responses import SageMakerResponse as Control
+    from moto.sagemakerruntime.responses import SageMakerRuntimeResponse as Runtime
+
+    def replace(kind, name, new) -> None:
+        stack.enter_context(mock.patch.object(kind, name, new, create=True))
+
+    def create_training_job(self, original=Control.create_training_job):
+        request = copy.deepcopy(self._get_params())
+        result = original(self)
+        name = request["TrainingJobName"]
+        record = self.sagemaker_backend.training_jobs[name]
+        stage.jobs[name] = Job(stage, record, request)
+        return result
+
+    def stop_training_job(self):
+        stage.jobs[self._get_param("TrainingJobName")].stop()
+        return EmptyResult()
+
+    def create_endpoint(self, original=Control.create_endpoint):
+        result = original(self)
+        name, backend = self._get_param("EndpointName"), self.sagemaker_backend
+        configuration = backend.endpoint_configs[self._get_param("EndpointConfigName")]
+        model = backend.describe_model(configuration.production_variants[0]["ModelName"])
+        stage.servers[name] = Server(stage, backend.endpoints[name], model.response_object)
+        return result
+
+    def delete_endpoint(self, original=Control.delete_endpoint):
+        result = original(self)
+        server = stage.servers.pop(self._get_param("EndpointName"))
+        server.thread.join()
+        server.stop()
+        return result
+
+    for new in (create_training_job, stop_training_job, create_endpoint, delete_endpoint):
+        replace(Control, new.__name__, new)
+    for name in ("model", "endpoint", "endpoint_config", "training_job"):
+        name = f"describe_{name}"
+        replace(Control, name, _described_without_empty(getattr(Control, name)))
+    replace(IamResponse, "simulate_principal_policy", _simulate_principal_policy)
+    replace(Runtime, "use_raw_body", True)
+    replace(Runtime, "invoke_endpoint", _invoking(stage))
+
+
+def _invoking(stage: Stage):
+    """What answers a request to an endpoint: the server that `stage` runs for it."""
+
+    def invoke_endpoint(self):
+        name = self.path.split("/")[2]
+        headers = {key: self.headers[key] for key in ("Content-Type", "Accept")
+                   if key in self.headers}  # fmt: skip
+        server = stage.servers.get(name)
+        if server is None or server.port is None:
+            message = {"Message": f"Endpoint {name} of account {ACCOUNT} not found."}
+            headers = {"x-amzn-errortype": "ValidationError", "status": 400}
+            return 400, headers, json.dumps(message)
+        status, kind, body = server.invoke(self.body, headers)
+        if status == 200:
+            return 200, {"Content-Type": kind}, body
+        text = body.decode(errors="replace")
+        fault = "client" if 400 <= status < 500 else "server"
+        message = {
+            "Message": f'Received {fault} error ({status}) from primary with message "{text}".',
+            "OriginalStatusCode": status,
+            "OriginalMessage": text,
+        }
+        return 424, {"x-amzn-errortype": "ModelError", "status": 424}, json.dumps(message)
+
+    return invoke_endpoint
+
+
+def _simulate_principal_policy(self):
+    """The SDK asks whether the role may; moto does not know the question."""
+    from moto.core.responses import ActionResult
+
+    allowed = {"EvalActionName": "s3:PutObject", "EvalDecision": "allowed"}
+    return ActionResult({"EvaluationResults": [allowed]})
+
+
+def _described_without_empty(original):
+    """moto answers {} for structures that are absent; the SDK rejects that."""
+    from moto.core.responses import ActionResult
+
+    def describe(self):
+        answer = original(self)
+        if isinstance(answer, ActionResult):
+            return ActionResult(_without_empty(answer.result))
+        return json.dumps(_without_empty(json.loads(answer)))
+
+    return describe
+
+
+def _without_empty(value):
+    if isinstance(value, dict):
+        pairs = ((name, _without_empty(item)) for name, item in value.items())
+        return {name: item for name, item in pairs if item not in ({}, None)}
+    return [_without_empty(item) for item in value] if isinstance(value, list) else value
+
+
+def forget() -> None:
+    """Drop moto's state and every client that remembers other credentials or another address."""
+    import boto3
+    from moto.moto_api._internal.models import moto_api_backend
+    from sagemaker.core.utils.logs import CloudWatchLogsClient
+    from sagemaker.core.utils.utils import SageMakerClient, SingletonMeta
+
+    moto_api_backend.reset()
+    boto3.DEFAULT_SESSION = None
+    SageMakerClient.reset()
+    SingletonMeta._instances.pop(CloudWatchLogsClient, None)

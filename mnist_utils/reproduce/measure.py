@@ -1,0 +1,62 @@
+"""Measure a configuration again, seed by seed, and store what each seed gave."""
+
+import json
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+
+from tqdm import tqdm
+
+from mnist_utils import results
+from mnist_utils.config import TrainConfig
+from mnist_utils.errors import InputError
+from mnist_utils.files import write_atomically
+from mnist_utils.reproduce import plan
+from mnist_utils.train import train
+
+KEPT = (
+    "errors", "digits", "held_out", "held_out_accuracy", "held_out_loss", "train_accuracy",
+    "train_loss", "parameters", "wall_seconds", "cpu_seconds", "machine", "versions",
+)  # fmt: skip
+KEPT_FILES = {"model.safetensors": ".safetensors", "history.json": ".history.json"}  # of seed 0
+
+
+def measure(name: str, settings: TrainConfig, seeds: int, *, folder: Path, runs: Path) -> dict:
+    """Train the seeds from 0 that are not stored yet; store each as it ends; return all.
+
+    Raises
+    ------
+    InputError
+        The stored seeds were measured with another configuration.
+    """
+    config = {key: value for key, value in settings.to_dict().items() if key != "seed"}
+    stored = results.read(name, folder) or {"name": name, "config": config, "runs": []}
+    if stored["config"] != config:
+        path = results.path(name, folder=folder)
+        raise InputError(f"{path} holds another configuration; delete it to measure")
+    done = {run["seed"] for run in stored["runs"]}
+    missing = [seed for seed in range(seeds) if seed not in done]
+    for seed in tqdm(missing, desc=name, unit="seed", disable=None, leave=False):
+        out = runs / f"{name}-{seed}"
+        print(f"{name}, seed {seed}", flush=True)
+        train(replace(settings, seed=seed), out, resume=True)
+        history = json.loads((out / "history.json").read_text())
+        run = {"seed": seed, "date": date.today().isoformat()} | {k: history[k] for k in KEPT}
+        stored["runs"] = sorted([*stored["runs"], run], key=lambda run: run["seed"])
+        if seed == 0 and name in plan.KEEP_WEIGHTS:
+            for file, suffix in KEPT_FILES.items():
+                kept = results.path(name, suffix, folder)
+                write_atomically(kept, (out / file).read_bytes())
+        write_atomically(results.path(name, folder=folder), json.dumps(stored, indent=1) + "\n")
+    return stored
+
+
+def one_line(name: str, folder: Path) -> str:
+    """A configuration's summary for a terminal."""
+    s = results.summary(name, folder)
+    spread = "" if s["deviation"] is None else f" ± {100 * s['deviation']:.2f}"
+    return (
+        f"{name:28} {s['parameters']:>9,} parameters  {100 * s['mean']:.2f}{spread}%  "
+        f"(n = {s['n']}, worst {s['worst']:.2%}, 95% {s['low']:.2%} to {s['high']:.2%}), "
+        f"loss {s['loss']:.4f}, {s['cpu_seconds']:.0f} CPU s"
+    )

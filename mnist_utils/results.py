@@ -1,0 +1,92 @@
+"""What was measured, and what the source claims: `results/`, read.
+
+`results/STUDY/NAME.json` holds every seed of a configuration; `NAME.safetensors` and
+`NAME.history.json`, where kept, the weights and the epochs of seed 0. A name without a study is a
+recipe's: `course` is `recipes/course`.
+"""
+
+import json
+import statistics
+from pathlib import Path
+
+from torch import nn
+
+from mnist_utils import weights
+from mnist_utils.errors import InputError
+from mnist_utils.evaluate import wilson_interval
+from mnist_utils.files import RESULTS
+
+# The README this course began from: one run, no seed, no interval.
+SOURCE = {
+    "train_accuracy": 0.9843,
+    "train_loss": 0.0511,
+    "test_accuracy": 0.994,
+    "test_loss": 0.0187,
+}
+
+
+def path(name: str, suffix: str = ".json", folder: Path = RESULTS) -> Path:
+    """Where a configuration's file lies: `course` with ".json" is recipes/course.json."""
+    return folder / f"{name if '/' in name else f'recipes/{name}'}{suffix}"
+
+
+def read(name: str, folder: Path = RESULTS) -> dict | None:
+    """A configuration's stored measurements, or None.
+
+    Raises
+    ------
+    InputError
+        The file is not JSON.
+    """
+    file = path(name, folder=folder)
+    try:
+        return json.loads(file.read_text())
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise InputError(f"{file} is not JSON ({error}); restore or delete it") from None
+
+
+def runs(name: str, folder: Path = RESULTS) -> list[dict]:
+    """One entry per seed: its errors, held-out and training figures, seconds and machine.
+
+    Raises
+    ------
+    InputError
+        Nothing of that name was measured.
+    """
+    stored = read(name, folder)
+    if stored is None:
+        raise InputError(f"{name!r} is not measured: `python -m mnist_utils.reproduce {name}`")
+    return stored["runs"]
+
+
+def history(name: str, folder: Path = RESULTS) -> dict:
+    """What seed 0 left: its configuration, last figures, and `epochs`, a row per epoch."""
+    return json.loads(path(name, ".history.json", folder).read_text())
+
+
+def network(name: str, folder: Path = RESULTS) -> nn.Module:
+    """The network that seed 0 trained, in `eval()` mode."""
+    return weights.load_network(path(name, ".safetensors", folder))
+
+
+def summary(name: str, folder: Path = RESULTS) -> dict:
+    """Mean, deviation, worst seed and the pooled errors' Wilson interval; fractions."""
+    seeds = runs(name, folder)
+    accuracies = [run["held_out_accuracy"] for run in seeds]
+    digits = sum(run["digits"] for run in seeds)
+    low, high = wilson_interval(sum(run["errors"] for run in seeds), digits)
+    return {
+        "n": len(seeds),
+        "parameters": seeds[0]["parameters"],
+        "epochs": read(name, folder)["config"]["epochs"],
+        "mean": statistics.mean(accuracies),
+        "deviation": statistics.stdev(accuracies) if len(seeds) > 1 else None,
+        "worst": min(accuracies),
+        "low": low,
+        "high": high,
+        "loss": statistics.mean(run["held_out_loss"] for run in seeds),
+        "cpu_seconds": statistics.median(run["cpu_seconds"] for run in seeds),
+        "date": max(run["date"] for run in seeds),
+    }

@@ -1,0 +1,111 @@
+"""The contract of a SageMaker training container: options, folders, the failure file, the GPU.
+
+Outside a container every function here says what a laptop does, so that `train` has one path.
+"""
+
+import functools
+import json
+import os
+import re
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+from mnist_utils.errors import InputError
+
+LONGEST_REASON = 1024  # characters of the failure file that SageMaker shows as FailureReason
+
+
+def inside() -> bool:
+    """Is this process in a training container?"""
+    return "SM_MODEL_DIR" in os.environ
+
+
+def options(arguments: list[str]) -> list[str]:
+    """The command line as `train` spells it.
+
+    A job's hyperparameters arrive as `--batch_size 64 --resume true`, or, where the job runs a
+    command of its own, in `SM_HPS` alone. What SageMaker adds for itself is dropped.
+    """
+    if not inside():
+        return arguments
+    if not arguments:
+        for name, value in json.loads(os.environ.get("SM_HPS", "{}")).items():
+            arguments = [*arguments, f"--{name}", _text(value)]
+    result, words = [], iter(arguments)
+    for word in words:
+        name, equals, value = word.partition("=")
+        if name.startswith(("--sagemaker_", "--_tuning")):
+            next(words, None)
+        elif word in ("true", "True"):
+            pass  # a switch: its name alone turns it on
+        elif word in ("false", "False"):
+            result.pop()
+        else:
+            result.append(name.replace("_", "-") + equals + value if name[:2] == "--" else word)
+    return result
+
+
+def _text(value) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def data_folder() -> str | None:
+    """The channel with the four MNIST files, or None: the bundle."""
+    return os.environ.get("SM_CHANNEL_TRAIN") or os.environ.get("SM_CHANNEL_TRAINING")
+
+
+def model_folder() -> str | None:
+    """What lies here when the job ends becomes model.tar.gz."""
+    return os.environ.get("SM_MODEL_DIR")
+
+
+def checkpoint_folder() -> Path | None:
+    """SageMaker copies this folder to S3 as it changes, and back when a job starts again."""
+    if folder := os.environ.get("CHECKPOINT_DIR"):
+        return Path(folder)
+    return Path("/opt/ml/checkpoints") if inside() else None
+
+
+def check_gpu() -> None:
+    """Raise InputError on an instance whose GPU torch does not see: days, at a GPU's price."""
+    import torch
+
+    instance = os.environ.get("SM_CURRENT_INSTANCE_TYPE", "")
+    if re.match(r"ml\.(g|p)\d", instance) and not torch.cuda.is_available():
+        raise InputError(
+            f"{instance} has a GPU, but torch {torch.__version__} (CUDA {torch.version.cuda}) sees "
+            "none: choose a GPU image whose CUDA the instance's driver supports"
+        )
+
+
+def reports_failure(command: Callable[[], int | None]) -> Callable[[], int | None]:
+    """Decorate a command: in a container, why it failed goes to the failure file, line 1.
+
+    A job that was stopped has not failed.
+    """
+
+    @functools.wraps(command)
+    def run() -> int | None:
+        try:
+            return command()
+        except InputError as error:
+            _report(str(error))
+            raise
+        except SystemExit as stop:
+            if stop.code:
+                _report(f"exit status {stop.code}")
+            raise
+        except Exception as error:
+            _report(f"{type(error).__name__}: {error}", traceback.format_exc())
+            raise
+
+    return run
+
+
+def _report(reason: str, details: str = "") -> None:
+    if inside():
+        folder = Path(os.environ.get("SM_OUTPUT_DIR", "/opt/ml/output"))
+        folder.mkdir(parents=True, exist_ok=True)
+        first = " ".join(reason.split())[:LONGEST_REASON]
+        (folder / "failure").write_text(f"{first}\n{details}")

@@ -1,0 +1,58 @@
+import json
+from dataclasses import fields, replace
+
+import pytest
+
+from mnist_utils import results
+from mnist_utils.config import TrainConfig
+from mnist_utils.errors import InputError
+from mnist_utils.recipes import RECIPES
+from mnist_utils.reproduce.__main__ import main
+from mnist_utils.reproduce.measure import measure
+from mnist_utils.reproduce.plan import ABLATIONS, PLAN
+
+QUICK = replace(RECIPES["fast"], epochs=1, subset=256, clean_epochs=0)
+
+
+def test_an_ablation_changes_one_thing_and_never_sees_the_test_digits():
+    whole = ABLATIONS["fast"].to_dict()
+    for name, settings in ABLATIONS.items():
+        assert settings.validation == 5_000
+        changed = {key for key, value in settings.to_dict().items() if value != whole[key]}
+        assert changed or name == "fast"
+        assert len(changed) <= 2 or name == "reference_augmentation"
+
+
+def test_seeds_are_measured_once_stored_and_summed_up(tmp_path, capsys):
+    folders = {"folder": tmp_path / "results", "runs": tmp_path / "runs"}
+    first = measure("study/quick", QUICK, 1, **folders)
+    both = measure("study/quick", QUICK, 2, **folders)
+    assert capsys.readouterr().out.count("study/quick, seed") == 2  # seed 0 was not trained again
+    assert both["runs"][0] == first["runs"][0]
+    assert json.loads((tmp_path / "results" / "study" / "quick.json").read_text()) == both
+    assert TrainConfig.from_dict(both["config"] | {"seed": 0}) == QUICK
+    row = results.summary("study/quick", tmp_path / "results")
+    accuracies = [run["held_out_accuracy"] for run in both["runs"]]
+    assert row["mean"] == pytest.approx(sum(accuracies) / 2)
+    assert row["deviation"] == pytest.approx(abs(accuracies[0] - accuracies[1]) / 2**0.5)
+    assert row["worst"] == min(accuracies)
+    assert row["low"] < row["mean"] < row["high"]
+    with pytest.raises(InputError, match=r"quick.json holds another configuration"):
+        measure("study/quick", replace(QUICK, lr=0.5), 2, **folders)
+
+
+@pytest.mark.parametrize("name", PLAN)
+def test_stored_measurements_are_complete_and_of_today_s_recipe(name):
+    settings, seeds = PLAN[name]
+    stored = results.read(name)
+    assert [run["seed"] for run in stored["runs"]] == list(range(seeds))
+    names = {item.name for item in fields(TrainConfig)} - {"seed"}
+    assert stored["config"] == {key: settings.to_dict()[key] for key in names}
+    for run in stored["runs"]:
+        assert run["held_out"] == ("validation" if settings.validation else "test")
+        assert run["digits"] == (settings.validation or 10_000)
+        assert run["held_out_accuracy"] == pytest.approx(1 - run["errors"] / run["digits"])
+
+
+def test_an_unknown_name_is_refused(refused):
+    assert "'recipes/magic' is not one of recipes/reference, " in refused(main, "magic")

@@ -1,0 +1,40 @@
+"""How much each pixel counts."""
+
+import pytest
+import torch
+from torch import nn
+
+from mnist_utils import data
+from mnist_utils.errors import InputError
+from mnist_utils.explain import effective_receptive_field, pixels_holding, spread
+from mnist_utils.models import Model3
+
+
+def test_the_effective_field_of_one_convolution_is_its_weights():
+    model = nn.Conv2d(1, 2, 3)
+    images = torch.randn(5, 1, 9, 9)
+    weight = effective_receptive_field(model, images, unit=(2, 1), channel=1)
+    expected = torch.zeros(9, 9)
+    expected[2:5, 1:4] = model.weight[1, 0].detach().abs()
+    assert torch.allclose(weight, expected)
+
+
+def test_the_effective_field_on_digits_is_narrower_than_the_theoretical_one(test_split):
+    torch.manual_seed(0)
+    model = Model3().train()
+    digits = data.standardize(test_split.images[:64])
+    before = model.block1[0][2].running_mean.clone()
+    weight = effective_receptive_field(model, digits, layer="head")
+    assert weight.shape == (28, 28)
+    assert pixels_holding(weight, 0.95) < 784 * 0.9
+    uniform = spread(torch.ones(28, 28))
+    assert all(sigma < flat for sigma, flat in zip(spread(weight), uniform, strict=True))
+    one = digits[:1].clone().requires_grad_()
+    logits = nn.Sequential(*list(model.eval().children()))(one).flatten()
+    logits.max().backward()
+    alone = effective_receptive_field(model, digits[:1], layer="head")
+    assert torch.allclose(alone, one.grad.abs()[0, 0], atol=1e-6)
+    assert torch.equal(before, model.block1[0][2].running_mean)
+    assert model.head.weight.grad is not None
+    with pytest.raises(InputError, match="not a module"):
+        effective_receptive_field(model, digits[:1], layer="nothing")

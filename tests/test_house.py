@@ -1,0 +1,152 @@
+"""The rules of the house: who imports whom, what loads nothing heavy, how large a room may be."""
+
+import ast
+import re
+
+import pytest
+from imports import loaded_by
+
+from mnist_utils import models
+from mnist_utils.files import PACKAGE, ROOT
+from tools import house
+
+ROOMS = house.rooms()
+GROUND = {"errors", "files", "command"}
+PAPER = {"receptive_field", "parameters"}
+DOORS = {room for room in ROOMS if house.is_door(room)} - {"plots"}
+# Which doors a door opens; every other opens none.
+OPENS = {"reproduce": {"train"}, "jobs": {"train", "serve", "rehearsal"}}
+# Who alone may import what is heavy, or is a machine's own.
+OWNERS = {
+    "sagemaker": {"jobs", "rehearsal"},
+    "boto3": {"jobs", "rehearsal"},
+    "botocore": {"jobs", "rehearsal"},
+    "moto": {"rehearsal"},
+    "mlflow": {"train"},
+    "ray": {"serve"},
+    "matplotlib": {"plots"},
+    "albumentations": {"augment"},
+    "torchsummary": {"describe"},
+    "jupytext": set(),
+    "torchvision": set(),
+    "tools": set(),
+}
+
+
+def test_there_are_rooms():
+    assert {"data", "plots", "describe"} <= ROOMS.keys()
+    assert {"describe", "train", "reproduce", "serve", "jobs", "rehearsal"} == DOORS
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_opens_only_what_it_may(room):
+    opened = set(house.opened(room))
+    if room in GROUND:
+        assert opened <= GROUND
+    elif room in PAPER:
+        assert not opened
+    elif room in DOORS:
+        assert opened & DOORS <= OPENS.get(room, set())
+    else:
+        assert not opened & DOORS
+
+
+@pytest.mark.parametrize("package", OWNERS)
+def test_a_machine_s_package_is_imported_behind_its_door_alone(package):
+    importers = {
+        room
+        for room, files in ROOMS.items()
+        for path in files
+        if package in {name.split(".")[0] for name in house.imports(path)}
+    }
+    assert importers <= OWNERS[package]
+
+
+def test_paper_imports_nothing_but_python():
+    for room in PAPER:
+        (path,) = ROOMS[room]
+        assert {name.split(".")[0] for name in house.imports(path)} <= {"collections", "typing"}
+        assert len(path.read_text().splitlines()) < 60
+
+
+HEAVY = {"torch", "torchvision", "sagemaker", "albumentations", "matplotlib", "mlflow", "boto3"}
+HEAVY |= {"ray", "moto", "torchsummary", "safetensors"}
+WITHOUT_TORCH = [
+    *sorted(GROUND),
+    *sorted(PAPER),
+    "config",
+    "recipes",
+    "label_errors",
+    "describe",
+    "train",
+]
+
+
+@pytest.mark.parametrize("room", WITHOUT_TORCH)
+def test_a_light_room_loads_nothing_heavy(room):
+    assert loaded_by(f"import mnist_utils.{room}", HEAVY) == set()
+
+
+@pytest.mark.parametrize("room", sorted(ROOMS.keys() - DOORS - {"plots"} - {*WITHOUT_TORCH}))
+def test_a_lesson_s_room_loads_torch_and_nothing_heavier(room):
+    assert loaded_by(f"import mnist_utils.{room}", HEAVY - {"safetensors"}) <= {"torch"}
+
+
+@pytest.mark.parametrize("door", ["train.run", "train.loop", "describe.table", "serve.handlers"])
+def test_a_door_loads_no_other_machine(door):
+    assert loaded_by(f"import mnist_utils.{door}", HEAVY) <= {"torch", "safetensors"}
+
+
+@pytest.mark.parametrize("command", ["describe", "train"])
+def test_help_answers_without_torch(command):
+    ask = f"import runpy; sys.argv = ['', '--help']\ntry: runpy.run_module('mnist_utils.{command}'"
+    statement = f"{ask}, run_name='__main__')\nexcept SystemExit: pass\nNone"
+    assert loaded_by(statement, {"torch"}) == set()
+
+
+def test_what_a_statement_loads_is_seen():
+    assert loaded_by("import matplotlib", HEAVY) == {"matplotlib"}
+
+
+def functions(path):
+    tree = ast.parse(path.read_text())
+    return [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+
+
+FILES = [path for files in ROOMS.values() for path in files]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_no_file_and_no_function_is_too_long_to_read(path):
+    lines = len(path.read_text().splitlines())
+    assert lines <= (450 if path.parent.name in DOORS else 280)
+    for function in functions(path):
+        body = function.end_lineno - function.lineno + 1
+        assert body <= LONG.get(function.name, 60), function.name
+
+
+# Longer for their docstrings, or because one request is one list.
+LONG = {"submit": 64, "tune": 61}
+
+
+@pytest.mark.parametrize("door", sorted(DOORS))
+def test_a_door_s_face_says_how_to_use_and_to_understand_it(door):
+    face = ast.get_docstring(ast.parse((PACKAGE / door / "__init__.py").read_text()))
+    assert "To use it:" in face
+    assert "To understand it" in face
+
+
+def test_a_docstring_s_count_of_parameters_is_the_network_s():
+    counted = 0
+    for name, network in models.NETWORKS.items():
+        told = re.findall(r"([\d,]+) parameters", getattr(network, "__doc__", None) or "")
+        if told and name in models.__dict__:
+            size = sum(p.numel() for p in models.build(name).parameters())
+            assert told[0] == f"{size:,}", name
+            counted += 1
+    assert counted >= 6
+
+
+def test_nothing_at_the_top_of_the_repository_is_without_a_place():
+    top = {path.name for path in ROOT.iterdir() if path.is_dir() and path.name[0] != "."}
+    assert {"notebooks", "mnist_utils", "tests", "images", "data", "results", "tools"} <= top

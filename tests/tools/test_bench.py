@@ -1,0 +1,23 @@
+from mnist_utils.evaluate import evaluate
+from tools import bench
+
+
+def test_sides_run_in_turn_and_the_slower_one_is_seen():
+    order = []
+
+    def work(name, n):
+        return lambda: (order.append(name), sum(range(n)))
+
+    seconds = bench.in_turn(3, {"short": work("short", 10_000), "long": work("long", 3_000_000)})
+    assert order == ["short", "long"] * 4  # the first round is not counted
+    assert seconds["long"] > 5 * seconds["short"]
+
+
+def test_the_example_learns(train_split, test_split):
+    model = bench.example_epoch(train_split.take(slice(0, 2_000)), epochs=1)
+    assert sum(p.numel() for p in model.parameters()) == 1_199_882
+    assert evaluate(model, test_split.take(slice(0, 500))).accuracy > 0.7
+
+
+def test_rounds_must_be_counted(refused):
+    assert "--rounds 0 must be at least 1" in refused(bench.main, "--rounds", 0)

@@ -1,0 +1,214 @@
+"""The gates around the notebooks; nbval itself runs over `notebooks/` in the same `make test`."""
+
+import json
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import jupytext
+import nbformat
+import pytest
+from jupyter_client.kernelspec import KernelSpecManager
+from traitlets.config import Config
+
+from mnist_utils.errors import InputError
+from tools import pairs
+
+SOURCES = sorted(pairs.FOLDER.glob("[0-9]*.py"))
+SAMPLE = "03_parameter_counting"
+LAB_SETTINGS = Path(sys.prefix, "etc", "jupyter", "jupyter_server_config.json")
+KERNEL = KernelSpecManager().get_kernel_spec("python3").display_name
+
+
+def cells(source, kind="code"):
+    notebook = nbformat.read(source.with_suffix(".ipynb"), as_version=4)
+    return [cell for cell in notebook.cells if cell.cell_type == kind]
+
+
+def test_there_are_notebooks():
+    assert len(SOURCES) >= 4
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
+class TestEveryNotebook:
+    def test_its_pair_holds_the_same_cells(self, source):
+        assert pairs.difference(source) is None
+
+    def test_it_was_run_from_top_to_bottom(self, source):
+        counts = [cell.execution_count for cell in cells(source)]
+        assert counts == list(range(1, len(counts) + 1))
+
+    def test_its_cells_are_short(self, source):
+        lengths = [len(cell.source.splitlines()) for cell in cells(source)]
+        assert max(lengths) <= 12
+        assert statistics.median(lengths) <= 5
+
+    def test_it_opens_with_the_question_and_ends_with_a_link(self, source):
+        prose = [cell.source for cell in cells(source, "markdown")]
+        assert re.match(r"# \d · .+\n\n\*\*[^*]+\?\*\*\n\n\| needs \| takes \| costs \|", prose[0])
+        assert "## What was shown" in prose[-1]
+        assert "Next: " in prose[-1]
+
+    def test_it_prints_no_warning_path_time_or_address(self, source):
+        for cell in cells(source):
+            for output in cell.outputs:
+                assert output.get("name") != "stderr", cell.source
+                text = str(output.get("text", "")) + str(output.get("data", {}).get("text/plain"))
+                assert not re.search(r"0x[0-9a-f]{6}|/(?:home|root|tmp)/|\d\d:\d\d:\d\d", text)
+
+
+# --- saved in JupyterLab ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("root", [".", "notebooks"])
+def test_a_notebook_that_is_run_and_saved_in_lab_changes_in_its_outputs_only(tmp_path, root):
+    """By jupytext's contents manager, as Jupyter sets it up, started here or in `notebooks/`."""
+    for name in (f"{SAMPLE}.py", f"{SAMPLE}.ipynb"):
+        (tmp_path / "notebooks").mkdir(exist_ok=True)
+        shutil.copy(pairs.FOLDER / name, tmp_path / "notebooks")
+    source = tmp_path / "notebooks" / f"{SAMPLE}.py"
+    path = source.with_suffix(".ipynb")
+    text, stored = source.read_bytes(), path.read_bytes()
+    settings = json.loads(LAB_SETTINGS.read_text())
+    manager = jupytext.TextFileContentsManager(
+        root_dir=str(tmp_path / root), config=Config(settings)
+    )
+    name = str(path.relative_to(tmp_path / root))
+    model = manager.get(name)
+    metadata = model["content"]["metadata"]  # what Lab writes into it from the running kernel
+    metadata["kernelspec"] = {"display_name": KERNEL, "language": "python", "name": "python3"}
+    metadata["language_info"] = {"name": "python", "version": "3.99.1", "file_extension": ".py"}
+    manager.save(model, name)
+    assert source.read_bytes() == text
+    assert path.read_bytes() == stored
+
+
+def test_the_kernel_is_named_as_jupyter_names_it():
+    for source in SOURCES:
+        notebook = nbformat.read(source.with_suffix(".ipynb"), as_version=4)
+        assert notebook.metadata.kernelspec.display_name == KERNEL
+
+
+# --- broken on purpose --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A copy of the notebooks' folder with one pair in it."""
+    for name in ("conftest.py", "sanitize.cfg", f"{SAMPLE}.py", f"{SAMPLE}.ipynb"):
+        shutil.copy(pairs.FOLDER / name, tmp_path)
+    return tmp_path
+
+
+def rewrite(path, change, name=None):
+    notebook = nbformat.read(path, as_version=4)
+    number = change([cell for cell in notebook.cells if cell.cell_type == "code"])
+    nbformat.write(notebook, path.with_stem(name or path.stem))
+    return number
+
+
+def change_an_integer(code):
+    number = next(i for i, c in enumerate(code) if c.source.endswith("by_hand"))
+    code[number].outputs[0].data["text/plain"] = "911"
+    return number
+
+
+def picture(code):
+    return next(
+        i for i, c in enumerate(code) for o in c.outputs if "image/png" in o.get("data", {})
+    )
+
+
+def delete_the_picture(code):
+    number = picture(code)
+    del code[number].outputs[0].data["image/png"]
+    return number
+
+
+def change_the_plotted_array(code):
+    number = picture(code)
+    code[number].source = code[number].source.replace(
+        "row.macs / network.macs for", "1.2 * row.macs / network.macs for"
+    )
+    return number
+
+
+def empty_all_outputs(code):
+    for cell in code:
+        cell.outputs, cell.execution_count = [], None
+    return 0
+
+
+def kill_the_kernel(code):
+    code[2].source = "import os; os.kill(os.getpid(), 9)"
+    return 2
+
+
+def test_nbval_is_red_for_each_of_five_changes_and_names_notebook_and_cell(folder):
+    breaks = (change_an_integer, delete_the_picture, change_the_plotted_array, empty_all_outputs,
+              kill_the_kernel)  # fmt: skip
+    path = folder / f"{SAMPLE}.ipynb"
+    broken = {change.__name__: rewrite(path, change, change.__name__) for change in breaks}
+    options = [
+        "--nbval",
+        "--nbval-current-env",
+        "--nbval-cell-timeout",
+        "100",
+        "-p",
+        "no:cacheprovider",
+    ]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-rf", "--rootdir", folder, *options, folder],
+        capture_output=True, text=True, cwd=folder, check=False,
+    )  # fmt: skip
+    failed = set(re.findall(r"^FAILED (\w+)\.ipynb::Cell (\d+)", done.stdout, re.M))
+    names = {name for name, _ in failed}
+    assert SAMPLE not in names, "the unbroken copy must stay green\n" + done.stdout
+    for name, number in broken.items():
+        assert (name, str(number)) in failed, done.stdout
+
+
+def test_two_shuffled_cells_are_seen_whatever_the_timestamps(folder):
+    source = folder / f"{SAMPLE}.py"
+    parts = source.read_text().split("\n# %%\n")
+    parts[2], parts[3] = parts[3], parts[2]
+    source.write_text("\n# %%\n".join(parts))
+    for newer in (source, source.with_suffix(".ipynb")):
+        os.utime(newer, (2e9, 2e9))
+        assert re.match(
+            r"cell \d+ differs between 03_parameter_counting.py", pairs.difference(source)
+        )
+
+
+def test_an_edited_notebook_that_is_newer_is_not_overwritten(folder):
+    source, path = folder / f"{SAMPLE}.py", folder / f"{SAMPLE}.ipynb"
+
+    def edit(code):
+        code[0].source += "\n# my own line"
+
+    rewrite(path, edit)
+    os.utime(source, (1e9, 1e9))
+    before = path.read_bytes()
+    with pytest.raises(InputError, match=r"03_parameter_counting.ipynb is newer .*cell 2 differs"):
+        pairs.rebuild(source)
+    assert path.read_bytes() == before
+
+
+def test_a_notebook_that_fails_names_its_cell_and_keeps_the_old_outputs(folder):
+    source = folder / "99_fails.py"
+    source.write_text("# %%\n1 + 1\n\n# %%\nno_such_name\n")
+    with pytest.raises(InputError, match="NameError: name 'no_such_name' is not defined"):
+        pairs.rebuild(source)
+    assert not source.with_suffix(".ipynb").exists()
+
+
+def test_the_command_line_compares_and_refuses(folder, refused, command):
+    source = folder / f"{SAMPLE}.py"
+    assert command(pairs.main, "--check", source)[0] == 0
+    source.write_text(source.read_text().replace("paper and pencil", "pen and paper"))
+    assert "cell 1 differs" in refused(pairs.main, "--check", source)
+    assert "is not a notebook's .py" in refused(pairs.main, folder / "conftest.py.txt")

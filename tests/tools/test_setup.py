@@ -1,0 +1,120 @@
+"""`make`: the first thing that a newcomer types, on machines where it can go wrong."""
+
+import importlib.util
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+# Not this machine's pip settings; not the `make` that runs the tests, to which ours would report.
+ENVIRONMENT = {
+    k: v for k, v in os.environ.items() if not k.startswith(("PIP_", "MAKE", "MFLAGS"))
+} | {
+    "PIP_CONFIG_FILE": os.devnull,
+    "PIP_INDEX_URL": "http://127.0.0.1:9/simple",  # the port of `discard`: nobody answers
+}
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """A checkout whose lock asks for nothing, so that no index is needed."""
+    folder = tmp_path / "here"
+    (folder / "tools").mkdir(parents=True)
+    (folder / "mnist_utils").mkdir()
+    (folder / "mnist_utils" / "__init__.py").touch()
+    shutil.copy(ROOT / "Makefile", folder)
+    shutil.copy(ROOT / "tools" / "setup.py", folder / "tools")
+    (folder / "requirements.lock").touch()
+    return folder
+
+
+def make(folder, *words, **options):
+    return subprocess.run(
+        ["make", f"PYTHON={sys.executable}", *words],
+        cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, check=False, **options,
+    )  # fmt: skip
+
+
+def test_a_moved_environment_mends_itself(checkout):
+    assert make(checkout, "setup").returncode == 0
+    moved = checkout.rename(checkout.with_name("there"))
+    done = make(moved, "setup")
+    assert f"moved here from {checkout}: .venv is mended" in done.stdout
+    pip = subprocess.run([moved / ".venv/bin/pip", "--version"], capture_output=True, text=True,
+                         check=True)  # fmt: skip
+    assert str(moved) in pip.stdout
+    elsewhere = subprocess.run(
+        [moved / ".venv/bin/python", "-c", "import mnist_utils; print(mnist_utils.__file__)"],
+        cwd=moved.parent, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert Path(elsewhere.stdout.strip()).resolve() == moved / "mnist_utils" / "__init__.py"
+    assert "moved" not in make(moved, "setup").stdout
+
+
+def test_without_an_index_one_line_says_what_to_do_and_the_next_run_heals(checkout):
+    lock = checkout / "requirements.lock"
+    lock.write_text("torchsummary==1.5.1\n")
+    done = make(checkout, "setup")
+    said = [line for line in done.stderr.splitlines() if not line.startswith("make: ")]
+    assert done.returncode == 2
+    assert len(said) == 1, done.stderr
+    assert said[0].startswith("error: no package index answers: connect this machine, or set HTTPS")
+    assert not (checkout / ".venv.tmp").exists()
+    assert not (checkout / ".venv" / ".ready").exists()
+    lock.write_text("")
+    assert make(checkout, "setup").returncode == 0
+
+
+def test_ctrl_c_in_set_up_costs_one_line(checkout):
+    (checkout / "requirements.lock").write_text("torchsummary==1.5.1\n")
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # an index that never answers
+        index = f"http://127.0.0.1:{silent.getsockname()[1]}/simple"
+        with subprocess.Popen(
+            [sys.executable, "tools/setup.py"], cwd=checkout, text=True, stderr=subprocess.PIPE,
+            stdout=subprocess.PIPE, env=ENVIRONMENT | {"PIP_INDEX_URL": index},
+        ) as process:  # fmt: skip
+            silent.settimeout(60)
+            connection, _ = silent.accept()
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=30)
+            connection.close()
+    assert process.returncode == 130
+    assert said.strip() == "stopped; run `make setup` again, it goes on from here"
+    assert not (checkout / ".venv.tmp").exists()
+
+
+def test_a_full_disk_is_said_before_anything_is_written(monkeypatch):
+    spec = importlib.util.spec_from_file_location("course_setup", ROOT / "tools" / "setup.py")
+    setup = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(setup)
+    setup.check()
+    monkeypatch.setattr(setup.shutil, "disk_usage", lambda _: SimpleNamespace(free=3e9))
+    with pytest.raises(setup.Refused, match=r"3\.0 GB are free in .* takes up to"):
+        setup.check()
+
+
+@pytest.mark.parametrize("slip", ["epochs=1", "EPOCH=1", "recipe=fast"])
+def test_an_unknown_variable_is_named(checkout, slip):
+    done = make(checkout, "train", slip)
+    assert done.returncode == 2
+    name = slip.split("=")[0]
+    assert f"no variable {name} here; there are PYTHON RECIPE EPOCHS RESUME ARGS LAB" in done.stderr
+
+
+def test_what_make_passes_on(checkout):
+    def last_line(*words):
+        return make(checkout, "--dry-run", *words).stdout.splitlines()[-1]
+
+    words = last_line("train", "EPOCHS=1", "RECIPE=fast", "RESUME=1", "ARGS=--lr 0.01").split()
+    assert words[1:] == ["-m", "mnist_utils.train", "--recipe", "fast", "--epochs", "1", "--out",
+                         "runs/quick", "--resume", "--lr", "0.01"]  # fmt: skip
+    assert "--recipe course" in last_line("train")
+    assert last_line("lab", "LAB=--port 9000").endswith("--port 9000")
+    assert ("--allow-root" in last_line("lab")) == (os.getuid() == 0)

@@ -1,0 +1,70 @@
+"""The command line: what it reads, what it refuses, what it leaves."""
+
+import re
+from dataclasses import fields
+
+import pytest
+
+from mnist_utils.config import TrainConfig, option_name
+from mnist_utils.train import options
+from mnist_utils.train.__main__ import main
+
+SMALL = ("--epochs", 1, "--subset", 64, "--workers", 0, "--validation", 200)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--lr", "fast"), "--lr 'fast' is not a number"),
+        (("--lr", "nan"), "--lr nan must be between"),
+        (("--epochs", "0"), "--epochs 0 must be at least 1"),
+        (("--epochs", "2.5"), "--epochs '2.5' is not a whole number"),
+        (("--data", "/nowhere"), "'/nowhere' does not exist"),
+        (("--batch-size", "-3"), "--batch-size -3 must be between 1 and"),
+        (("--model", "Model9"), "'Model9' is unknown"),
+        (("--hole-min", "9"), "--hole-min 9 exceeds --hole-max 5"),
+        (("--recipe", "reference", "--shift", "1"), "need --augmentation batch"),
+        (("--augmentation", "magic"), "'magic' is not one of"),
+        (("--colour", "red"), "unrecognized arguments: --colour red"),
+    ],
+)
+def test_bad_options_cost_one_line_and_write_nothing(refused, tmp_path, options, words):
+    assert words in refused(main, "--out", tmp_path / "run", *SMALL, *options)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_out_that_is_a_file_is_refused(refused, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    assert "cannot write" in refused(main, "--out", tmp_path / "file", *SMALL)
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_help_names_every_field_and_its_default(command):
+    status, out, _ = command(main, "--recipe", "reference", "--help")
+    assert status == 0
+    for item in fields(TrainConfig):
+        assert re.search(rf"{option_name(item)} .*?\(default:\s+{item.default}\)", out, re.DOTALL)
+
+
+def test_a_run_leaves_weights_history_pictures_and_the_table(command, tmp_path):
+    status, out, _ = command(main, "--out", tmp_path, *SMALL)
+    assert status == 0
+    assert re.search(r"^epoch=1 train_loss=\d\.\d+ .* validation_accuracy=0\.\d{4}", out, re.M)
+    assert re.search(r"^validation accuracy +\d+\.\d\d%$", out, re.M)  # the source claims none
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "checkpoint.safetensors", "confusion.png", "curves.png", "history.json",
+        "misclassified.png", "model.safetensors",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("words", [("--rec", "reference"), ("--epoch", 1), ("--val=500",)])
+def test_an_abbreviated_option_is_refused(refused, words):
+    """`--rec reference` once trained the default network under the name `reference`."""
+    assert "unrecognized arguments: --" in refused(main, *words)
+
+
+def test_a_dictionary_and_a_command_line_ask_for_the_same():
+    asked = {"recipe": "fast", "batch_size": 64, "lr": 0.1}
+    words = ["--recipe", "fast", "--batch-size", "64", "--lr", "0.1"]
+    assert options.resolve(asked) == options.parse(words).settings
+    assert options.resolve({}).model == "CourseNet"

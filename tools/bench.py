@@ -1,0 +1,174 @@
+"""How fast, as ratios measured in one run, the two sides in turn, medians of the rounds.
+
+Command line: `python -m tools.bench`. Leave the machine alone meanwhile.
+"""
+
+import json
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from mnist_utils import augment, command, data, models, recipes
+from mnist_utils.errors import InputError
+from mnist_utils.evaluate import evaluate
+from mnist_utils.files import RESULTS, write_atomically
+from mnist_utils.train import machine
+from mnist_utils.train.loop import Training, fit, train_epoch
+
+SAMPLE = 12_000  # digits a timing of one pass is taken on; figures are for 60,000
+
+
+def cpu_seconds(work: Callable[[], object]) -> float:
+    """CPU seconds of this process in `work`."""
+    start = time.process_time()
+    work()
+    return time.process_time() - start
+
+
+def in_turn(rounds: int, sides: dict[str, Callable[[], object]]) -> dict[str, float]:
+    """Median CPU seconds of each side, run A B A B …, after one uncounted round of all."""
+    seconds = {name: [] for name in sides}
+    for number in tqdm(range(rounds + 1), desc=" | ".join(sides), disable=None, leave=False):
+        for name, work in sides.items():
+            used = cpu_seconds(work)
+            if number:
+                seconds[name].append(used)
+    return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def augmentation(split: data.Split, rounds: int) -> dict:
+    """Samples per CPU second of both augmentation paths, at the reference setting."""
+    few = split.take(slice(0, SAMPLE))
+    naive = replace(recipes.REFERENCE, workers=0)
+
+    def drain(settings):
+        for _ in augment.training_batches(few, settings, 1):
+            pass
+
+    seconds = in_turn(
+        rounds,
+        {
+            "albumentations": lambda: drain(naive),
+            "batch": lambda: drain(replace(naive, augmentation="batch")),
+        },
+    )
+    return {name: SAMPLE / used for name, used in seconds.items()} | {
+        "ratio": seconds["albumentations"] / seconds["batch"]
+    }
+
+
+def training(split: data.Split, test: data.Split, rounds: int) -> dict:
+    """CPU seconds: an epoch of the naive reference loop and others; all of `fast`, tested."""
+    few = split.take(slice(0, SAMPLE))
+
+    def epoch(settings):
+        run = Training.start(settings)
+        return lambda: train_epoch(run, few, 1)
+
+    def fast():
+        run = Training.start(recipes.RECIPES["fast"])
+        fit(run, split, test)
+
+    seconds = in_turn(
+        rounds,
+        {
+            "reference_naive": epoch(replace(recipes.REFERENCE, workers=0)),
+            "reference_batch": epoch(recipes.RECIPES["reference_batch"]),
+            "course": epoch(recipes.RECIPES["course"]),
+            "pytorch_example": lambda: example_epoch(few, epochs=1),
+            "fast_whole_run": fast,
+        },
+    )
+    whole = seconds.pop("fast_whole_run")
+    epochs = {name: used * len(split) / SAMPLE for name, used in seconds.items()}
+    reference = recipes.REFERENCE.epochs * epochs["reference_naive"]
+    return {
+        "epoch": epochs,
+        "reference_20_epochs": reference,
+        "fast_whole_run": whole,
+        "ratio": reference / whole,
+    }
+
+
+def example_epoch(split: data.Split, epochs: int) -> nn.Module:
+    """PyTorch's MNIST example: Adadelta 1.0, gamma 0.7 per epoch, batch 64, no augmentation."""
+    torch.manual_seed(0)
+    settings = replace(recipes.REFERENCE, augmentation="none", batch_size=64, epochs=epochs)
+    model = models.build("ExampleNet").train()
+    optimizer = torch.optim.Adadelta(model.parameters(), lr=1.0)
+    schedule = torch.optim.lr_scheduler.StepLR(optimizer, step_size=1, gamma=0.7)
+    for epoch in range(1, epochs + 1):
+        for images, labels in augment.training_batches(split, settings, epoch):
+            optimizer.zero_grad()
+            nn.functional.nll_loss(model(images), labels).backward()
+            optimizer.step()
+        schedule.step()
+    return model
+
+
+def first_epoch(split: data.Split, test: data.Split) -> dict:
+    """Test accuracy and CPU seconds after one epoch: the example's, and FastNet's one-epoch run."""
+    result = {}
+    start = time.process_time()
+    example = example_epoch(split, epochs=1)
+    used = time.process_time() - start
+    result["pytorch_example"] = {
+        "cpu_seconds": used, "test_accuracy": evaluate(example, test).accuracy
+    }  # fmt: skip
+    run = Training.start(replace(recipes.RECIPES["fast"], epochs=1, clean_epochs=0))
+    used = cpu_seconds(lambda: fit(run, split, test))
+    result["fast_one_epoch"] = {
+        "cpu_seconds": used, "test_accuracy": run.history[-1]["held_out_accuracy"]
+    }  # fmt: skip
+    return result
+
+
+def main() -> None:
+    parser = command.Parser(prog="python -m tools.bench", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3, help="counted rounds (default: 3)")
+    parser.add_argument("--out", type=Path, default=RESULTS / "bench.json", help="JSON goes here")
+    arguments = parser.parse_args()
+    if arguments.rounds < 1:
+        raise InputError(f"--rounds {arguments.rounds} must be at least 1")
+    torch.set_num_threads(1)
+    machine.keep_freed_memory()
+    split, test = data.load(train=True), data.load(train=False)
+    result = {
+        "date": date.today().isoformat(),
+        "machine": machine.describe("cpu"),
+        "threads": torch.get_num_threads(),
+        "rounds": arguments.rounds,
+        "augmentation_samples_per_cpu_second": augmentation(split, arguments.rounds),
+        "training_cpu_seconds": training(split, test, arguments.rounds),
+        "first_epoch": first_epoch(split, test),
+    }
+    write_atomically(arguments.out, json.dumps(result, indent=1) + "\n")
+    print(table(result))
+
+
+def table(result: dict) -> str:
+    """The figures for a terminal."""
+    lines = [f"{result['machine']['processor']}, {result['threads']} thread, {result['date']}", ""]
+    samples = result["augmentation_samples_per_cpu_second"]
+    lines.append("augmentation, samples per CPU second")
+    lines += [f"  {name:24}{samples[name]:>12,.0f}" for name in ("albumentations", "batch")]
+    lines += [f"  {'ratio':24}{samples['ratio']:>12.1f}", "", "training, CPU seconds"]
+    used = result["training_cpu_seconds"]
+    lines += [f"  epoch, {name:17}{value:>12.1f}" for name, value in used["epoch"].items()]
+    lines.append(f"  {'reference, 20 epochs':24}{used['reference_20_epochs']:>12.0f}")
+    lines.append(f"  {'fast, whole run':24}{used['fast_whole_run']:>12.1f}")
+    lines += [f"  {'ratio':24}{used['ratio']:>12.0f}", "", "after one epoch"]
+    for name, row in result["first_epoch"].items():
+        lines.append(f"  {name:24}{row['test_accuracy']:>12.2%}{row['cpu_seconds']:>10.1f} CPU s")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    command.run(main)

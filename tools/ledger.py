@@ -1,0 +1,299 @@
+"""The claims ledger: every figure that the README prints, computed from `results/` and the code.
+
+In README.md a figure stands between marks, `<!--=key-->99.25%<!--/-->`, and a table between
+`<!--=table-->` and `<!--/-->` on lines of their own. Command line: `python -m tools.ledger`
+(`make report`) writes them anew, `results/CLAIMS.md`, and the pictures of the results; `--check`
+only says whether the texts hold.
+"""
+
+import json
+import math
+import re
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+from mnist_utils import command, data, plots, results
+from mnist_utils.errors import InputError
+from mnist_utils.evaluate import evaluate, wilson_interval
+from mnist_utils.files import RESULTS, ROOT, write_atomically
+from mnist_utils.recipes import RECIPES
+from mnist_utils.reproduce.plan import ABLATIONS
+from tools import house
+
+README, CLAIMS = ROOT / "README.md", RESULTS / "CLAIMS.md"
+MARK = re.compile(r"<!--=([\w./-]+)-->(.*?)<!--/-->", re.DOTALL)
+
+
+class Claim(NamedTuple):
+    """A figure as it is printed, and what stands behind it."""
+
+    statement: str
+    value: str
+    n: str = ""
+    interval: str = ""
+    command: str = ""
+    date: str = ""
+
+
+def claims(folder: Path = RESULTS) -> dict[str, Claim]:
+    """All figures by key, as the results in `folder` give them now."""
+    return _source() | _reference(folder) | _recipes(folder) | _ablations(folder) | _bench(folder)
+
+
+def percent(fraction: float) -> str:
+    """0.9925 as `99.25%`."""
+    return f"{100 * fraction:.2f}%"
+
+
+def spread(row: dict) -> str:
+    """Mean ± standard deviation of a summary, or the one value that there is."""
+    if row["deviation"] is None:
+        return percent(row["mean"])
+    return f"{100 * row['mean']:.2f} ± {100 * row['deviation']:.2f}%"
+
+
+def interval(row: dict) -> str:
+    """A summary's interval, in per cent."""
+    return f"{percent(row['low'])} to {percent(row['high'])}"
+
+
+def _about(name: str, row: dict) -> dict:
+    """What stands behind the figures of one summary."""
+    return {
+        "n": "1 seed" if row["n"] == 1 else f"{row['n']} seeds",
+        "command": f"python -m mnist_utils.reproduce {name}",
+        "date": row["date"],
+    }
+
+
+def _source() -> dict[str, Claim]:
+    """What the README that this course began from claims."""
+    command = "none: taken over as claimed"
+    found = {}
+    for name, value in results.SOURCE.items():
+        text = percent(value) if name.endswith("accuracy") else f"{value:.4f}"
+        statement = f"{name.replace('_', ' ')}, as the source claims"
+        found[f"source.{name}"] = Claim(statement, text, "1 run", "none given", command)
+    errors_claimed = round((1 - results.SOURCE["test_accuracy"]) * 10_000)
+    low, high = wilson_interval(errors_claimed, 10_000)
+    found["source.half_width"] = Claim(
+        "half of the 95% Wilson interval of such an accuracy on 10,000 digits",
+        f"{50 * (high - low):.2f} points", "exact", "", "make test",
+    )  # fmt: skip
+    return found
+
+
+def _reference(folder: Path) -> dict[str, Claim]:
+    """The stored run of the source's recipe, by albumentations."""
+    history, row = results.history("reference", folder), results.summary("reference", folder)
+    about = _about("reference", row) | {"command": "make train RECIPE=reference"}
+    found = {
+        "reference.errors": Claim(
+            "test errors of the reference run", str(history["errors"]), interval=interval(row),
+            **about,
+        ),
+        "reference.interval": Claim(
+            "95% Wilson interval of its accuracy", interval(row), interval=interval(row), **about
+        ),
+    }  # fmt: skip
+    for name, claim in results.SOURCE.items():
+        value, is_share = history[name.replace("test", "held_out")], name.endswith("accuracy")
+        text = percent(value) if is_share else f"{value:.4f}"
+        gap = f"{100 * (value - claim):+.2f} points" if is_share else f"{value - claim:+.4f}"
+        label, wilson = name.replace("_", " "), interval(row) if name == "test_accuracy" else ""
+        found[f"reference.{name}"] = Claim(
+            f"{label} of the reference run", text, interval=wilson, **about
+        )
+        found[f"reference.{name}.gap"] = Claim(
+            f"{label}, measured less claimed", gap.replace("-", "−"), **about
+        )
+    return found
+
+
+def _recipes(folder: Path) -> dict[str, Claim]:
+    found = {}
+    for name in RECIPES:
+        row = results.summary(name, folder)
+        texts = {
+            "params": ("parameters", f"{row['parameters']:,}"),
+            "epochs": ("epochs", str(row["epochs"])),
+            "accuracy": ("mean test accuracy ± standard deviation", spread(row)),
+            "n": ("seeds", str(row["n"])),
+            "worst": ("test accuracy of the worst seed", percent(row["worst"])),
+            "wilson": ("95% Wilson interval of the pooled errors", interval(row)),
+        }
+        for key, (statement, value) in texts.items():
+            of_accuracy = interval(row) if key in ("accuracy", "wilson") else ""
+            found[f"{name}.{key}"] = Claim(
+                f"{statement}, recipe {name}", value, interval=of_accuracy, **_about(name, row)
+            )
+    return found
+
+
+def _ablations(folder: Path) -> dict[str, Claim]:
+    found, whole = {}, results.summary("ablations/fast", folder)
+    for name in ABLATIONS:
+        row = results.summary(f"ablations/{name}", folder)
+        about = _about(f"ablations/{name}", row)
+        changed = "nothing changed" if name == "fast" else name.replace("_", " ")
+        found[f"ablation.{name}"] = Claim(
+            f"validation accuracy ± s.d., fast, {changed}", spread(row), interval=interval(row),
+            **about,
+        )  # fmt: skip
+        if name != "fast":
+            gap = 100 * (row["mean"] - whole["mean"])
+            error = 100 * math.hypot(*(r["deviation"] / math.sqrt(r["n"]) for r in (row, whole)))
+            found[f"ablation.{name}.gap"] = Claim(
+                f"what {changed} changes, ± its standard error",
+                f"{gap:+.2f} ± {error:.2f} points".replace("-", "−"), **about,
+            )  # fmt: skip
+    return found
+
+
+def _bench(folder: Path) -> dict[str, Claim]:
+    stored = json.loads((folder / "bench.json").read_text())
+    about = {
+        "n": f"median of {stored['rounds']} rounds", "command": "make bench",
+        "date": stored["date"],
+    }  # fmt: skip
+    samples = stored["augmentation_samples_per_cpu_second"]
+    used, first = stored["training_cpu_seconds"], stored["first_epoch"]
+    example, fast = first["pytorch_example"], first["fast_one_epoch"]
+    texts = {
+        "augmentation": ("batch path over albumentations, samples per CPU second",
+                         f"{samples['ratio']:.0f} times"),
+        "fast": ("reference's 20 naive epochs over all of fast, CPU seconds",
+                 f"{used['ratio']:.0f} times"),
+        "fast.cpu": ("CPU seconds of a training, recipe fast", f"{used['fast_whole_run']:.0f}"),
+        "reference.cpu": ("CPU seconds of the reference's 20 naive epochs",
+                          f"{used['reference_20_epochs']:.0f}"),
+        "example.cpu": ("CPU seconds of one epoch of PyTorch's example",
+                        f"{example['cpu_seconds']:.0f}"),
+        "example.accuracy": ("test accuracy after it", percent(example["test_accuracy"])),
+        "fast1.cpu": ("CPU seconds of one epoch of FastNet", f"{fast['cpu_seconds']:.1f}"),
+        "fast1.accuracy": ("test accuracy after it", percent(fast["test_accuracy"])),
+    }  # fmt: skip
+    return {f"bench.{key}": Claim(*text, **about) for key, text in texts.items()}
+
+
+# --- rendering ----------------------------------------------------------------------------------
+
+
+def tables(found: dict[str, Claim]) -> dict[str, str]:
+    """The README's tables by key, in Markdown."""
+    value = {key: claim.value for key, claim in found.items()}
+    of_recipes = [
+        "| recipe | network | parameters | epochs | test accuracy (mean ± s.d.) | n | worst seed "
+        "| 95% interval, seeds pooled |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, settings in RECIPES.items():
+        cells = [value[f"{name}.{key}"] for key in
+                 ("params", "epochs", "accuracy", "n", "worst", "wilson")]  # fmt: skip
+        of_recipes.append(f"| `{name}` | {settings.model} | {' | '.join(cells)} |")
+    ablations = [
+        "| `fast`, but with | validation accuracy | n | difference ± standard error |",
+        "|---|---|---|---|",
+    ]
+    for name in ABLATIONS:
+        label = "nothing changed" if name == "fast" else name.replace("_", " ")
+        claim, gap = found[f"ablation.{name}"], value.get(f"ablation.{name}.gap", "")
+        ablations.append(f"| {label} | {claim.value} | {claim.n} | {gap} |")
+    beside = ["| | source claims | measured here, seed 0 | difference |", "|---|---|---|---|"]
+    for name in results.SOURCE:
+        keys = (f"source.{name}", f"reference.{name}", f"reference.{name}.gap")
+        cells = " | ".join(value[key] for key in keys)
+        beside.append(f"| {name.replace('_', ' ')} | {cells} |")
+    cost = ["| training | test accuracy | CPU seconds |", "|---|---|---|"]
+    for label, accuracy, seconds in (
+        ("`reference`, 20 epochs in the naive loop", "reference.test_accuracy", "reference"),
+        ("`fast`, whole", "fast.accuracy", "fast"),
+        ("PyTorch's MNIST example, one epoch", "bench.example.accuracy", "example"),
+        ("FastNet, one epoch", "bench.fast1.accuracy", "fast1"),
+    ):
+        cost.append(f"| {label} | {value[accuracy]} | {value[f'bench.{seconds}.cpu']} |")
+    blocks = {"results": of_recipes, "cost": cost, "ablations": ablations, "claims": beside}
+    return {f"table.{name}": "\n".join(lines) for name, lines in (blocks | _rooms()).items()}
+
+
+def _rooms() -> dict[str, list[str]]:
+    """The package's rooms, read off its code: the flat top, and the doors."""
+    head = ["| room | idea | imports of ours |", "|---|---|---|"]
+    blocks = {"rooms": head[:], "doors": head[:]}
+    for room in house.rooms():
+        lines = blocks["doors" if house.is_door(room) and room != "plots" else "rooms"]
+        lines.append(f"| `{room}` | {house.idea(room)} | {', '.join(house.opened(room))} |")
+    return blocks
+
+
+def render(text: str, found: dict[str, Claim]) -> str:
+    """Fill every mark of `text`. Raises InputError for a key that nothing stands behind."""
+    blocks = tables(found)
+
+    def fill(mark: re.Match) -> str:
+        key = mark[1]
+        if key in blocks:
+            return f"<!--={key}-->\n{blocks[key]}\n<!--/-->"
+        if key not in found:
+            raise InputError(f"README.md marks {key!r}, which no measurement stands behind")
+        return f"<!--={key}-->{found[key].value}<!--/-->"
+
+    return MARK.sub(fill, text)
+
+
+def pictures(folder: Path = RESULTS) -> dict:
+    """Drawings by name: every seed of every recipe, and the stored reference run's three."""
+    rows = []
+    for name in RECIPES:
+        seeds = results.runs(name, folder)
+        rows.append((f"{name}, n = {len(seeds)}", [run["held_out_accuracy"] for run in seeds]))
+    mark = ("the source's claim", results.SOURCE["test_accuracy"])
+    test = data.load(train=False)
+    result = evaluate(results.network("reference", folder), test)
+    return {
+        "results": plots.seeds(rows, mark=mark, xlabel="test accuracy, one point per seed"),
+        "reference_curves": plots.history(results.history("reference", folder)["epochs"]),
+        "reference_confusion": plots.confusion(result.confusion),
+        "reference_misclassified": plots.mistakes(result, test.images),
+    }
+
+
+def ledger(found: dict[str, Claim]) -> str:
+    """`results/CLAIMS.md`: a row per claim."""
+    lines = [
+        "# The claims ledger",
+        "",
+        "Every figure of the README, what stands behind it, and the command that measures it.",
+        "Written by `make report`; `make test` checks it.",
+        "",
+        "| key | statement | value | n | interval | command | date |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {key} | {c.statement} | {c.value} | {c.n} | {c.interval} | `{c.command}` | {c.date} |"
+        for key, c in found.items()
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = command.Parser(prog="python -m tools.ledger", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; fail if any differs")
+    arguments = parser.parse_args()
+    found = claims()
+    files = {README: render(README.read_text(), found), CLAIMS: ledger(found)}
+    for path, text in files.items():
+        if path.exists() and path.read_text() == text:
+            continue
+        if arguments.check:
+            raise InputError(f"{path.name} differs from results/; run `make report`")
+        write_atomically(path, text)
+        print(f"wrote {path.name}", file=sys.stderr)
+    if not arguments.check:
+        for name, drawing in pictures().items():
+            plots.save(drawing, ROOT / "images" / f"{name}.png")
+
+
+if __name__ == "__main__":
+    command.run(main)

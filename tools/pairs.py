@@ -1,0 +1,111 @@
+"""Notebook pairs: `NN_topic.py` is the source, `NN_topic.ipynb` the same cells with outputs.
+
+Command line: `python -m tools.pairs [--check] [notebooks/01_data.py ...]` (`make notebooks`)
+rebuilds and executes; `--check` only compares, whatever the timestamps.
+"""
+
+import os
+from itertools import zip_longest
+from pathlib import Path
+
+import jupytext
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+from tqdm import tqdm
+
+from mnist_utils import command
+from mnist_utils.errors import InputError
+from mnist_utils.files import ROOT, write_atomically
+
+FOLDER = ROOT / "notebooks"
+SECONDS = 300  # a cell may take
+
+
+def difference(source: Path) -> str | None:
+    """The first cell in which a pair differs, in words; None if both hold the same cells."""
+    notebook = source.with_suffix(".ipynb")
+    if not notebook.exists():
+        return f"{notebook.name} does not exist"
+    pairs = zip_longest(jupytext.read(source).cells, nbformat.read(notebook, as_version=4).cells)
+    for number, (ours, theirs) in enumerate(pairs, start=1):
+        if ours is None or theirs is None:
+            only = source if theirs is None else notebook
+            return f"cell {number} stands in {only.name} alone"
+        if (ours.cell_type, ours.source) != (theirs.cell_type, theirs.source):
+            return f"cell {number} differs between {source.name} and {notebook.name}"
+        if ours.metadata.get("tags") != theirs.metadata.get("tags"):
+            return f"cell {number} has other tags in {source.name} than in {notebook.name}"
+    return None
+
+
+def forget_machine(model: dict, **_) -> None:
+    """Take out of a notebook what names the machine that ran it; Jupyter calls this on saving.
+
+    `model` is Jupyter's: `content` is the notebook, where `type` says so.
+    """
+    if model["type"] == "notebook":
+        for name in ("language_info", "widgets"):
+            model["content"]["metadata"].pop(name, None)
+
+
+def rebuild(source: Path) -> None:
+    """Make the .ipynb anew from the .py and execute it, keeping the cells' ids.
+
+    Raises
+    ------
+    InputError
+        The .ipynb holds other code and is newer (somebody edited it there), or a cell fails.
+    """
+    path = source.with_suffix(".ipynb")
+    notebook = jupytext.read(source)
+    if path.exists():
+        if difference(source) and path.stat().st_mtime > source.stat().st_mtime:
+            raise InputError(
+                f"{path.name} is newer than {source.name}, and {difference(source)}; "
+                f"take it over with `jupytext --to py:percent {path.name}`, or touch {source.name}"
+            )
+        stored = nbformat.read(path, as_version=4)
+        notebook = jupytext.combine.combine_inputs_with_outputs(notebook, stored)
+    client = NotebookClient(
+        notebook,
+        timeout=SECONDS,
+        kernel_name="python3",
+        record_timing=False,
+        resources={"metadata": {"path": str(source.parent)}},
+    )
+    try:
+        client.execute(env=os.environ | {"MNIST_IMAGES": str(ROOT / "images")})
+    except CellExecutionError as error:
+        cell = next(c for c in notebook.cells if _failed(c))
+        raise InputError(
+            f"{source.name}: {error.ename}: {error.evalue}, in the cell\n{cell.source}"
+        ) from None
+    forget_machine({"type": "notebook", "content": notebook})
+    write_atomically(path, jupytext.writes(notebook, fmt="ipynb") + "\n")
+
+
+def _failed(cell) -> bool:
+    return any(output.output_type == "error" for output in cell.get("outputs", []))
+
+
+def main() -> None:
+    parser = command.Parser(prog="python -m tools.pairs", description=__doc__)
+    parser.add_argument("source", nargs="*", type=Path, help="which .py (default: all)")
+    parser.add_argument("--check", action="store_true", help="compare only; write nothing")
+    arguments = parser.parse_args()
+    sources = arguments.source or sorted(FOLDER.glob("[0-9]*.py"))
+    for source in sources:
+        if source.suffix != ".py" or not source.is_file():
+            raise InputError(f"{source} is not a notebook's .py; name one of notebooks/*.py")
+    if arguments.check:
+        if found := [text for text in map(difference, sources) if text]:
+            raise InputError("; ".join(found) + "; run `make notebooks`")
+        return
+    for source in tqdm(sources, unit="notebook", disable=None):
+        print(source.name, flush=True)
+        rebuild(source)
+
+
+if __name__ == "__main__":
+    command.run(main)
