@@ -29,59 +29,31 @@ def _submit(place: Place, given: argparse.Namespace) -> None:
         print(f"the model is in {jobs.fetch(place, job, given.out)}/")
         endpoint = jobs.deploy(place, job)
         try:
-            _classify(place, endpoint)
+            print(_classify(place, endpoint))
         finally:
-            _delete(place, endpoint)
+            print(_delete(place, endpoint))
 
 
-def _classify(place: Place, endpoint: str) -> None:
+def _classify(place: Place, endpoint: str) -> str:
     digits = data.load(train=False).take(slice(1000))
     labels = jobs.invoke(place, endpoint, digits.images.numpy())["labels"]
-    print(f"{(labels == digits.labels.numpy()).sum()} of 1,000 test digits classified rightly")
+    return f"{(labels == digits.labels.numpy()).sum()} of 1,000 test digits classified rightly"
 
 
-def _delete(place: Place, endpoint: str) -> None:
-    print("deleted", ", ".join(jobs.delete(place, endpoint)) or "nothing")
+def _delete(place: Place, endpoint: str) -> str:
+    return f"deleted {', '.join(jobs.delete(place, endpoint)) or 'nothing'}"
 
 
-# Name -> (help, what it does, its arguments).
+# Name -> (help, what it does, the arguments that it does it to).
 COMMANDS = {
-    "submit": (
-        "start a training job; options of mnist_utils.train follow, as --epochs 2",
-        _submit,
-        (),
-    ),
-    "all": ("submit, wait, fetch, deploy, classify 1,000 test digits, delete", _submit, ()),
-    "wait": (
-        "follow a job's log to its end",
-        lambda place, given: print(jobs.wait(place, given.job)),
-        ["job"],
-    ),
-    "stop": (
-        "stop a job; its checkpoints stay",
-        lambda place, given: print(jobs.stop(place, given.job)),
-        ["job"],
-    ),
-    "fetch": (
-        "download and unpack a job's model",
-        lambda place, given: print(jobs.fetch(place, given.job, given.out)),
-        ["job", "out"],
-    ),
-    "deploy": (
-        "create an endpoint, which costs money until deleted",
-        lambda place, given: print(jobs.deploy(place, given.job)),
-        ["job"],
-    ),
-    "invoke": (
-        "classify 1,000 test digits",
-        lambda place, given: _classify(place, given.endpoint),
-        ["endpoint"],
-    ),
-    "delete": (
-        "delete endpoint, configuration and model",
-        lambda place, given: _delete(place, given.endpoint),
-        ["endpoint"],
-    ),
+    "submit": ("start a training job; options of train follow, as --epochs 2", _submit, []),
+    "all": ("submit, wait, fetch, deploy, classify 1,000 test digits, delete", _submit, []),
+    "wait": ("follow a job's log to its end", jobs.wait, ["job"]),
+    "stop": ("stop a job; its checkpoints stay", jobs.stop, ["job"]),
+    "fetch": ("download and unpack a job's model", jobs.fetch, ["job", "out"]),
+    "deploy": ("create an endpoint, which costs money until deleted", jobs.deploy, ["job"]),
+    "invoke": ("classify 1,000 test digits", _classify, ["endpoint"]),
+    "delete": ("delete endpoint, configuration and model", _delete, ["endpoint"]),
 }
 
 
@@ -95,7 +67,6 @@ def _parser() -> argparse.ArgumentParser:
     commands = result.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, (help, run, positional) in COMMANDS.items():
         sub = commands.add_parser(name, help=help, description=help)
-        sub.set_defaults(run=run)
         for word in positional:
             sub.add_argument(word)
         if run is _submit:
@@ -130,7 +101,11 @@ def main() -> None:
     given.hyperparameters = _hyperparameters(rest)
     where = {"role": given.role, "bucket": given.bucket, "region": given.region}
     with jobs.connect(rehearse=given.rehearse, **where) as place:
-        given.run(place, given)
+        _, run, positional = COMMANDS[given.command]
+        if run is _submit:
+            _submit(place, given)
+        else:
+            print(run(place, *(getattr(given, word) for word in positional)))
 
 
 if __name__ == "__main__":

@@ -22,15 +22,21 @@ def image(digit, *, ax=None, title: str = "", vmin=0.0, vmax=1.0):
 @styled
 def images(digits, titles=None, *, heading="", columns: int = 10, vmin=0.0, vmax=1.0):
     """Draw digits `(N, 28, 28)` as a sheet, one title each, one heading over all; the figure."""
+    digits = np.asarray(digits)
+    side, above, between = 28, 2 if titles is None else 8, 2  # pixels of a digit
     rows = max(1, -(-len(digits) // columns))
-    height = 1.0 if titles is None else 1.25
-    figure, axes = plt.subplots(rows, columns, figsize=(columns, rows * height), squeeze=False)
-    figure.suptitle(heading, fontsize=11)
-    for ax in axes.flat:
-        ax.axis("off")
-    for position, (ax, digit) in enumerate(zip(axes.flat, digits, strict=False)):
-        title = "" if titles is None else titles[position]
-        image(digit, ax=ax, title=title, vmin=vmin, vmax=vmax)
+    shape = rows * (side + above), columns * (side + between) - between
+    sheet = np.ma.array(np.zeros(shape), mask=True)  # masked: as transparent as the page
+    figure, ax = plt.subplots(figsize=(columns, columns * sheet.shape[0] / sheet.shape[1] + 0.3))
+    for position, digit in enumerate(digits):
+        top, left = position // columns * (side + above), position % columns * (side + between)
+        sheet[top + above : top + above + side, left : left + side] = digit
+        if titles is not None:
+            middle = left + (side - 1) / 2
+            ax.text(middle, top + above - 2, titles[position], ha="center", va="bottom", fontsize=9)
+    ax.imshow(sheet, vmin=vmin, vmax=vmax, interpolation="nearest")
+    ax.set_title(heading, fontsize=11)
+    ax.axis("off")
     return figure
 
 
