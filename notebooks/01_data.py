@@ -57,8 +57,8 @@ plots.keep(sheet, "01_digits", "The first twenty training digits, white on black
 
 # %%
 background = (train.images == 0).double().mean().item()
-print(f"{background:.1%} of all pixels are 0, {(train.images == 255).double().mean():.1%} are 255")
 assert 0.80 < background < 0.82
+print(f"{background:.1%} of all pixels are 0, {(train.images == 255).double().mean():.1%} are 255")
 
 # %% [markdown]
 # So four pixels of five are exactly 0: **black**. Keep that in mind for the paragraph on `fill`.
@@ -116,8 +116,8 @@ heights, widths = extent(train.images, 1), extent(train.images, 2)
 
 # %%
 longer = torch.maximum(heights, widths)
-print(f"the longer side is 20 pixels in {(longer == 20).sum():,} of {len(longer):,} digits")
 assert (longer == 20).double().mean() > 0.999
+print(f"the longer side is 20 pixels in {(longer == 20).sum():,} of {len(longer):,} digits")
 
 # %% [markdown]
 # Practically every digit measures 20 pixels on its longer side. **A network that is to recognise a

@@ -96,6 +96,7 @@ kinds = ("Conv2d", "MaxPool2d", "AdaptiveAvgPool2d")
 layers = [row.name for row in network.rows if row.kind in kinds]
 fields = [network[name].receptive_field for name in layers]
 assert fields == [*sizes, 28]
+fields
 
 # %%
 stairs = plots.staircase(layers, fields)
@@ -169,12 +170,12 @@ plots.keep(
 )
 
 # %%
+assert half < 784 / 4
+assert logit**0.5 < min(explain.spread(before)) < min(explain.spread(weight))
 print(f"half of the weight lies in {half} of 784 pixels, 95% in {most}")
 for state, w in (("equal weights", None), ("random weights", before), ("trained", weight)):
     sigma = (logit**0.5,) * 2 if w is None else explain.spread(w)
     print(f"{state:15} σ {sigma[0]:.1f} pixels down, {sigma[1]:.1f} across")
-assert half < 784 / 4
-assert logit**0.5 < min(explain.spread(before)) < min(explain.spread(weight))
 
 # %% [markdown]
 # And on one digit: inside the inner line lies half of what moves its logit, inside the outer one
@@ -258,11 +259,11 @@ print(f"Model3 gains {gain:.2f} points over Model2, for {price:,} parameters")
 
 # %%
 deeper = {size: stored("fields", f"FieldNet{size}") for size in (10, 14, 18, 22, 26)}
+assert all(later[1] - sooner[1] > 0.2 for sooner, later in pairwise(list(deeper.values())[:3]))
+assert deeper[14][1] - model2[1] > 0.7 * (model1[1] - model2[1])
 for size, (parameters, mean_accuracy, deviation) in deeper.items():
     assert last_field(f"FieldNet{size}") == size
     print(f"{size} pixels, {parameters:,} parameters: {mean_accuracy:.2f} ± {deviation:.2f}%")
-assert all(later[1] - sooner[1] > 0.2 for sooner, later in pairwise(list(deeper.values())[:3]))
-assert deeper[14][1] - model2[1] > 0.7 * (model1[1] - model2[1])
 
 # %% [markdown]
 # Accuracy climbs up to some 18 pixels; from there on, three seeds cannot tell. The network that sees

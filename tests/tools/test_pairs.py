@@ -1,5 +1,6 @@
 """The gates around the notebooks; nbval itself runs over `notebooks/` in the same `make test`."""
 
+import ast
 import json
 import os
 import re
@@ -46,6 +47,16 @@ class TestEveryNotebook:
         lengths = [len(cell.source.splitlines()) for cell in cells(source)]
         assert max(lengths) <= 12
         assert statistics.median(lengths) <= 5
+
+    def test_a_cell_ends_by_showing_something_not_by_a_check(self, source):
+        last = [ast.parse(cell.source).body[-1] for cell in cells(source)]
+        assert not any(isinstance(statement, ast.Assert) for statement in last)
+        assert "fmt: skip" not in source.read_text()
+
+    def test_it_writes_per_cent_and_large_numbers_in_one_way(self, source):
+        text = "\n".join(cell.source for cell in cells(source, "markdown"))
+        assert not re.search(r"\d %", text)
+        assert not re.search(r"(?<![\d,.-])\d{5,}(?!\d)", text)
 
     def test_it_opens_with_the_question_and_ends_with_a_link(self, source):
         prose = [cell.source for cell in cells(source, "markdown")]
