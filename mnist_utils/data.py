@@ -43,14 +43,13 @@ class Split:
 
 
 def standardize(images: Tensor) -> Tensor:
-    """Floats of mean 0 and deviation 1.
+    """Floats `(N, 1, 28, 28)` of mean 0, deviation 1, from uint8 `(N, 28, 28)`."""
+    return standardize_fractions(images.unsqueeze(1).float().div_(255))
 
-    From digits as they are stored, uint8 `(N, 28, 28)`: then `(N, 1, 28, 28)`; or from fractions
-    of white, floats of any shape.
-    """
-    if images.dtype == torch.uint8:
-        images = images.unsqueeze(1).float().div_(255)
-    return images.sub(MEAN).div_(STD)
+
+def standardize_fractions(fractions):
+    """The same from fractions of white, 0..1: a tensor, or a NumPy array, of any shape."""
+    return (fractions - MEAN) / STD
 
 
 def load(directory: str | Path | None = None, *, train: bool) -> Split:

@@ -25,9 +25,9 @@
 # | this repository: every step is rehearsed here | 2 minutes to run, 30 to read | nothing |
 # | with one line changed, an AWS account | about 30 minutes | less than a dollar, if you delete |
 #
-# On AWS you also need a role with the permissions of `mnist_utils/jobs/iam/` (in Studio, your execution role), and a
-# quota of one `ml.g4dn.xlarge for spot training job usage`; new accounts have none and ask for it in
-# *Service Quotas*.
+# On AWS you also need a role with the permissions of `mnist_utils/jobs/iam/` (in Studio, your
+# execution role), and a quota of one `ml.g4dn.xlarge for spot training job usage`; new accounts have
+# none and ask for it in *Service Quotas*.
 
 # %%
 import json
@@ -143,9 +143,9 @@ plots.keep(
 
 # %% [markdown]
 # Three epochs on a tenth of the digits. (Do not compare its two losses: the one counts smoothed
-# labels. And the last epoch trains on digits as they are.) Beside it the real thing: the source's recipe, 20 epochs,
-# 60,000 digits, measured once and stored (`python -m mnist_utils.train --recipe reference` makes it
-# again, in a quarter of an hour).
+# labels. And the last epoch trains on digits as they are.) Beside it the real thing: the source's
+# recipe, 20 epochs, 60,000 digits, measured once and stored (`python -m mnist_utils.train --recipe
+# reference` makes it again, in a quarter of an hour).
 
 # %%
 reference = results.history("reference")

@@ -75,7 +75,7 @@ def input_fn(body: bytes | bytearray | str, content_type: str = JSON) -> Tensor:
 @torch.inference_mode()
 def predict_fn(images: Tensor, model: nn.Module) -> Tensor:
     """Probabilities `(N, 10)` on the CPU; standardised exactly as in training."""
-    images = data.standardize(images.to(next(model.parameters()).device))
+    images = data.standardize_fractions(images.to(next(model.parameters()).device))
     return torch.cat([model(chunk) for chunk in images.split(1000)]).float().exp().cpu()
 
 
