@@ -50,7 +50,7 @@ reproduce: $(READY) ## measure every recipe and seed again that results/ lacks (
 report: $(READY) ## render README's figures, its pictures and the claims ledger from results/
 	$(RUN) -m tools.ledger
 
-bench: $(READY) ## time augmentation, training and inference side by side (leave the machine alone)
+bench: $(READY) ## time augmentation and training side by side (leave the machine alone)
 	$(RUN) -m tools.bench
 
 lock: $(READY) ## resolve requirements.txt into requirements.lock again

@@ -46,6 +46,11 @@ class Evaluation:
         """Indices of the misclassified digits, ascending."""
         return (self.predictions != self.labels).nonzero().flatten()
 
+    def most_confident_mistakes(self, most: int) -> Tensor:
+        """Indices of up to `most` misclassified digits, the surest first."""
+        order = self.confidence[self.mistakes].argsort(descending=True)
+        return self.mistakes[order[:most]]
+
     @property
     def n_errors(self) -> int:
         """How many digits are misclassified."""

@@ -38,13 +38,7 @@ def read(name: str, folder: Path = RESULTS) -> dict | None:
     InputError
         The file is not JSON.
     """
-    file = path(name, folder=folder)
-    try:
-        return json.loads(file.read_text())
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
-        raise InputError(f"{file} is not JSON ({error}); restore or delete it") from None
+    return _json(path(name, folder=folder))
 
 
 def runs(name: str, folder: Path = RESULTS) -> list[dict]:
@@ -55,15 +49,33 @@ def runs(name: str, folder: Path = RESULTS) -> list[dict]:
     InputError
         Nothing of that name was measured.
     """
-    stored = read(name, folder)
-    if stored is None:
-        raise InputError(f"{name!r} is not measured: `python -m mnist_utils.reproduce {name}`")
-    return stored["runs"]
+    return _measured(name, read(name, folder))["runs"]
 
 
 def history(name: str, folder: Path = RESULTS) -> dict:
-    """What seed 0 left: its configuration, last figures, and `epochs`, a row per epoch."""
-    return json.loads(path(name, ".history.json", folder).read_text())
+    """What seed 0 left: its configuration, last figures, and `epochs`, one row each.
+
+    Raises
+    ------
+    InputError
+        No history of that name is kept.
+    """
+    return _measured(name, _json(path(name, ".history.json", folder)))
+
+
+def _json(file: Path) -> dict | None:
+    try:
+        return json.loads(file.read_text())
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise InputError(f"{file} is not JSON ({error}); restore or delete it") from None
+
+
+def _measured(name: str, stored: dict | None) -> dict:
+    if stored is None:
+        raise InputError(f"{name!r} is not measured: `python -m mnist_utils.reproduce {name}`")
+    return stored
 
 
 def network(name: str, folder: Path = RESULTS) -> nn.Module:

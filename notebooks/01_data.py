@@ -85,8 +85,8 @@ print(f"black {black:.2f}, white {white:.2f}")
 # %% [markdown]
 # ## Classes: nearly balanced
 #
-# If one class were rare, accuracy would flatter a network that ignores it. And who always guesses
-# the commonest class is right as often as it comes up.
+# If one class were rare, accuracy would flatter a network that ignores it. And a network that always
+# guesses the commonest class is right as often as that class comes up.
 
 # %%
 counts = train.labels.bincount().tolist()

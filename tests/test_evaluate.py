@@ -45,6 +45,14 @@ def test_everything_follows_from_log_probabilities():
     assert result.confidence.tolist() == pytest.approx([0.91] * 4)
 
 
+def test_the_surest_mistakes_come_first():
+    probabilities = torch.full((3, 10), 0.01)
+    for digit, sure in enumerate((0.5, 0.9, 0.7)):
+        probabilities[digit, 1] = sure
+    result = Evaluation(probabilities.log(), torch.tensor([0, 0, 0]))
+    assert result.most_confident_mistakes(2).tolist() == [1, 2]
+
+
 def test_an_uneven_last_batch_counts_and_order_and_mode_stay(test_split):
     torch.manual_seed(0)
     model = models.build("Model3").train()

@@ -20,6 +20,8 @@ def test_the_stored_network_is_the_stored_history_s(test_split):
 def test_what_is_not_measured_names_the_command():
     with pytest.raises(InputError, match="'magic' is not measured: `python -m mnist_utils.reprod"):
         results.runs("magic")
+    with pytest.raises(InputError, match="'magic' is not measured"):
+        results.history("magic")
 
 
 def test_a_file_that_is_not_json_is_named(tmp_path):

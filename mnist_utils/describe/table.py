@@ -159,7 +159,7 @@ def describe(
 
     Without a shape: (3, 224, 224) when the first convolution takes three channels, else
     (1, 28, 28). `global_context=False` leaves out what squeeze-and-excitation and its like add to
-    the fields. The model is left as it is. Raises InputError: see `layers.read`.
+    the fields. The model is left as it is. Raises InputError: see `reader.read`.
     """
     input_shape = tuple(input_shape or _usual_shape(model))
     rows = read(model, input_shape)

@@ -21,7 +21,6 @@ from mnist_utils.plots.digits import (
     Box,
     effective_field,
     fields_on_digit,
-    image,
     images,
     mean_digit,
     mistakes,
@@ -30,6 +29,6 @@ from mnist_utils.plots.style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, keep
 
 __all__ = [
     "BLUE", "GREEN", "GREY", "ORANGE", "PURPLE", "RED", "Box", "accuracy_against_field", "bars",
-    "confusion", "effective_field", "fields_on_digit", "history", "image", "images", "intervals",
+    "confusion", "effective_field", "fields_on_digit", "history", "images", "intervals",
     "keep", "mean_digit", "mistakes", "reliability", "save", "seeds", "shares", "staircase",
 ]  # fmt: skip

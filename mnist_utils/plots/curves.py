@@ -4,12 +4,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.ticker import MultipleLocator, PercentFormatter
 
-from mnist_utils.plots.style import BLUE, GREY, ORANGE, RED, styled
+from mnist_utils.plots.style import BLUE, GREY, RED, styled
 
 
 @styled
 def _curves(epochs, series: dict, *, ylabel: str, percent: bool = False, ax=None):
-    """Draw values against epochs, a line a name; fractions as per cent if `percent`."""
+    """Draw values against epochs, one line per name; fractions as per cent if `percent`."""
     if ax is None:
         _, ax = plt.subplots()
     for name, values in series.items():
@@ -69,14 +69,12 @@ def confusion(matrix, *, ax=None):
 
 
 @styled
-def bars(labels, values, *, ylabel: str, xlabel: str = "", highlight=(), ax=None):
-    """Draw a bar a label, its value on top; labels in `highlight` stand out in orange."""
+def bars(labels, values, *, ylabel: str, xlabel: str = "", ax=None):
+    """Draw one bar per label, its value on top."""
     if ax is None:
         _, ax = plt.subplots()
-    labels = [str(label) for label in labels]
-    colours = [ORANGE if label in map(str, highlight) else BLUE for label in labels]
-    bars = ax.bar(labels, values, color=colours)
-    ax.bar_label(bars, labels=[f"{value:,}" for value in values], fontsize=9, padding=2)
+    drawn = ax.bar([str(label) for label in labels], values)
+    ax.bar_label(drawn, labels=[f"{value:,}" for value in values], fontsize=9, padding=2)
     ax.yaxis.set_major_formatter("{x:,.0f}")
     ax.set(xlabel=xlabel, ylabel=ylabel)
     ax.grid(False)
@@ -140,7 +138,7 @@ def seeds(rows, *, mark: tuple[str, float], xlabel: str, ax=None):
 
 @styled
 def shares(labels, series: dict, *, ylabel: str, ax=None):
-    """Draw bars side by side: for every label, one fraction a series."""
+    """Draw bars side by side: for every label, one fraction per series."""
     if ax is None:
         _, ax = plt.subplots(figsize=(8, 4))
     width = 0.8 / len(series)

@@ -9,17 +9,6 @@ Box = tuple[tuple[float, float], tuple[float, float]]  # ((top, bottom), (left, 
 
 
 @styled
-def image(digit, *, ax=None, title: str = "", vmin=0.0, vmax=1.0):
-    """Draw one digit `(28, 28)`, values `vmin` black to `vmax` white, without axes."""
-    if ax is None:
-        _, ax = plt.subplots(figsize=(2, 2))
-    ax.imshow(np.asarray(digit), cmap="gray", vmin=vmin, vmax=vmax, interpolation="nearest")
-    ax.set_title(title, fontsize=9)
-    ax.axis("off")
-    return ax
-
-
-@styled
 def images(digits, titles=None, *, heading="", columns: int = 10, vmin=0.0, vmax=1.0):
     """Draw digits `(N, 28, 28)` as a sheet, one title each, one heading over all; the figure."""
     digits = np.asarray(digits)
@@ -45,8 +34,7 @@ def mistakes(result, digits, *, most: int = 100):
 
     `digits` are all that were evaluated, uint8 `(N, 28, 28)`.
     """
-    order = result.confidence[result.mistakes].argsort(descending=True)[:most]
-    index = result.mistakes[order]
+    index = result.most_confident_mistakes(most)
     titles = [
         f"{result.labels[i]} → {result.predictions[i]}  {result.confidence[i]:.0%}" for i in index
     ]
@@ -81,7 +69,7 @@ def _square(box: Box, **style) -> plt.Rectangle:
 
 @styled
 def fields_on_digit(image, boxes: dict[str, Box], *, ax=None):
-    """Draw what one unit of each layer sees of a digit (28, 28): a square a layer, by name.
+    """Draw what one unit of each layer sees of a digit (28, 28): one square per layer, by name.
 
     Squares may reach beyond the image where the network pads it.
     """
@@ -94,7 +82,8 @@ def fields_on_digit(image, boxes: dict[str, Box], *, ax=None):
         colour, size = colours[number % len(colours)], round(box[0][1] - box[0][0] + 1)
         ax.add_patch(_square(box, edgecolor=colour, linewidth=2, label=name))
         ax.annotate(f"{size}", (box[1][1] + 0.2, box[0][0] - 0.2), color=colour, fontsize=10,
-                    ha="right", va="top", xytext=(-2, -2), textcoords="offset points")  # fmt: skip
+                    ha="right", va="top", xytext=(-3, -3), textcoords="offset points",
+                    bbox={"facecolor": "black", "edgecolor": "none", "pad": 1})  # fmt: skip
     edges = np.array(list(boxes.values()), dtype=float)  # (layers, axis, first and last)
     first = np.minimum(edges[:, :, 0].min(0), 0) - 1.5
     last = np.maximum(edges[:, :, 1].max(0), np.array(image.shape) - 1) + 1.5

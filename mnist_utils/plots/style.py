@@ -11,7 +11,7 @@ from mnist_utils.files import write_atomically
 
 # Okabe and Ito's colours, told apart by the colour-blind too.
 BLUE, ORANGE, GREEN, RED, PURPLE = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7"
-GREY = "#7A7A7A"  # contrast 4.3 on a white page and on a black one: pictures are transparent
+GREY = "#7A7A7A"  # contrast above 4 on a white page and on GitHub's dark one: no card
 
 STYLE = {
     "figure.figsize": (7.0, 4.0),

@@ -57,12 +57,6 @@ def test_a_run_leaves_weights_history_pictures_and_the_table(command, tmp_path):
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("words", [("--rec", "reference"), ("--epoch", 1), ("--val=500",)])
-def test_an_abbreviated_option_is_refused(refused, words):
-    """`--rec reference` once trained the default network under the name `reference`."""
-    assert "unrecognized arguments: --" in refused(main, *words)
-
-
 def test_a_dictionary_and_a_command_line_ask_for_the_same():
     asked = {"recipe": "fast", "batch_size": 64, "lr": 0.1}
     words = ["--recipe", "fast", "--batch-size", "64", "--lr", "0.1"]

@@ -1,0 +1,42 @@
+"""Every command line ends well."""
+
+import pytest
+
+from mnist_utils import evaluate
+from mnist_utils.describe import __main__ as describe
+from mnist_utils.jobs import __main__ as jobs
+from mnist_utils.reproduce import __main__ as reproduce
+from mnist_utils.train import __main__ as train
+from tools import bench, ledger, pairs
+
+
+@pytest.mark.parametrize(
+    ("room", "words"),
+    [
+        (train, ["--rec", "reference"]),
+        (evaluate, ["--js"]),
+        (describe, ["mnist_utils.models:Model3", "--js"]),
+        (reproduce, ["course", "--seed", "1"]),
+        (jobs, ["--rehea", "stop", "x"]),
+        (jobs, ["stop", "--rol", "x", "y"]),
+        (bench, ["--round", "1"]),
+        (ledger, ["--chec"]),
+        (pairs, ["--chec"]),
+    ],
+    ids=lambda value: value.__name__ if hasattr(value, "__name__") else " ".join(value),
+)
+def test_an_abbreviated_option_is_refused(refused, room, words):
+    said = refused(room.main, *words)
+    assert "unrecognized arguments: --" in said or "is not understood" in said
+
+
+def test_ctrl_c_and_a_bug_are_told_apart(command):
+    def interrupted():
+        raise KeyboardInterrupt("all is saved")
+
+    def bug():
+        raise ValueError("mine")
+
+    assert command(interrupted) == (130, "", "stopped: all is saved\n")
+    with pytest.raises(ValueError, match="mine"):
+        command(bug)
