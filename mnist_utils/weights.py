@@ -20,7 +20,7 @@ def save_network(path: str | Path, model: nn.Module, about: dict) -> None:
 
 
 def load_network(path: str | Path) -> nn.Module:
-    """Read a network, in `eval()` mode.
+    """Read a network, in `eval()` mode, channels last in memory, which is the faster.
 
     Raises
     ------
@@ -36,7 +36,7 @@ def load_network(path: str | Path) -> nn.Module:
     except RuntimeError as error:
         reason = str(error).splitlines()[1].strip()
         raise InputError(f"{path} does not fit {about['model']}: {reason}") from None
-    return model.eval()
+    return model.eval().to(memory_format=torch.channels_last)
 
 
 def save_tensors(path: str | Path, tensors: dict[str, Tensor], about: dict) -> None:

@@ -3,9 +3,12 @@
 Command line: `python -m tools.bench`. Leave the machine alone meanwhile.
 """
 
+import copy
+import io
 import json
 import statistics
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
@@ -15,7 +18,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from mnist_utils import augment, command, data, models, recipes
+from mnist_utils import augment, command, data, inference, recipes, results
 from mnist_utils.errors import InputError
 from mnist_utils.evaluate import evaluate
 from mnist_utils.files import RESULTS, write_atomically
@@ -49,7 +52,7 @@ def augmentation(split: data.Split, rounds: int) -> dict:
     naive = replace(recipes.REFERENCE, workers=0)
 
     def drain(settings):
-        for _ in augment.training_batches(few, settings, 1):
+        for _ in augment.training_batches(few, settings, 1, torch.Generator().manual_seed(0)):
             pass
 
     seconds = in_turn(
@@ -65,47 +68,69 @@ def augmentation(split: data.Split, rounds: int) -> dict:
 
 
 def training(split: data.Split, test: data.Split, rounds: int) -> dict:
-    """CPU seconds: an epoch of the naive reference loop and others; all of `fast`, tested."""
+    """CPU seconds: an epoch of the naive reference loop and others; `fast` and `course`, tested."""
     few = split.take(slice(0, SAMPLE))
 
     def epoch(settings):
-        run = Training.start(settings)
+        run = Training.start(settings, len(few))
         return lambda: train_epoch(run, few, 1)
 
-    def fast():
-        run = Training.start(recipes.RECIPES["fast"])
-        fit(run, split, test)
+    def whole(settings):
+        return lambda: fit(Training.start(settings, len(split)), split, test)
 
-    seconds = in_turn(
-        rounds,
-        {
-            "reference_naive": epoch(replace(recipes.REFERENCE, workers=0)),
-            "reference_batch": epoch(recipes.RECIPES["reference_batch"]),
-            "course": epoch(recipes.RECIPES["course"]),
-            "pytorch_example": lambda: example_epoch(few, epochs=1),
-            "fast_whole_run": fast,
-        },
-    )
-    whole = seconds.pop("fast_whole_run")
-    epochs = {name: used * len(split) / SAMPLE for name, used in seconds.items()}
+    epochs = {
+        "reference_naive": epoch(replace(recipes.REFERENCE, workers=0)),
+        "reference_batch": epoch(recipes.RECIPES["reference_batch"]),
+        "pytorch_example": lambda: example_epoch(few, epochs=1),
+    }
+    wholes = {name: whole(recipes.RECIPES[name]) for name in ("fast", "course")}
+    seconds = in_turn(rounds, epochs | wholes)
+    epochs = {name: seconds[name] * len(split) / SAMPLE for name in epochs}
     reference = recipes.REFERENCE.epochs * epochs["reference_naive"]
     return {
         "epoch": epochs,
         "reference_20_epochs": reference,
-        "fast_whole_run": whole,
-        "ratio": reference / whole,
+        "whole": {name: seconds[name] for name in wholes},
+        "ratio": reference / seconds["fast"],
     }
+
+
+class ExampleNet(nn.Module):
+    """The network of PyTorch's own MNIST example: 1,199,882 parameters."""
+
+    def __init__(self):
+        super().__init__()
+        self.features = nn.Sequential(
+            nn.Conv2d(1, 32, kernel_size=3),  # (32, 26, 26)
+            nn.ReLU(),
+            nn.Conv2d(32, 64, kernel_size=3),  # (64, 24, 24)
+            nn.ReLU(),
+            nn.MaxPool2d(2),  # (64, 12, 12)
+            nn.Dropout(0.25),
+        )
+        self.classifier = nn.Sequential(
+            nn.Flatten(),  # (9216,)
+            nn.Linear(9216, 128),
+            nn.ReLU(),
+            nn.Dropout(0.5),
+            nn.Linear(128, 10),
+        )
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return nn.functional.log_softmax(self.classifier(self.features(images)), dim=1)
 
 
 def example_epoch(split: data.Split, epochs: int) -> nn.Module:
     """PyTorch's MNIST example: Adadelta 1.0, gamma 0.7 per epoch, batch 64, no augmentation."""
     torch.manual_seed(0)
     settings = replace(recipes.REFERENCE, augmentation="none", batch_size=64, epochs=epochs)
-    model = models.build("ExampleNet").train()
+    model = ExampleNet().train()
     optimizer = torch.optim.Adadelta(model.parameters(), lr=1.0)
     schedule = torch.optim.lr_scheduler.StepLR(optimizer, step_size=1, gamma=0.7)
     for epoch in range(1, epochs + 1):
-        for images, labels in augment.training_batches(split, settings, epoch):
+        generator = torch.Generator().manual_seed(epoch)
+        digits = split.take(torch.randperm(len(split), generator=generator))
+        for images, labels in augment.training_batches(digits, settings, epoch, generator):
             optimizer.zero_grad()
             nn.functional.nll_loss(model(images), labels).backward()
             optimizer.step()
@@ -122,12 +147,58 @@ def first_epoch(split: data.Split, test: data.Split) -> dict:
     result["pytorch_example"] = {
         "cpu_seconds": used, "test_accuracy": evaluate(example, test).accuracy
     }  # fmt: skip
-    run = Training.start(replace(recipes.RECIPES["fast"], epochs=1, clean_epochs=0))
+    run = Training.start(replace(recipes.RECIPES["fast"], epochs=1, clean_epochs=0), len(split))
     used = cpu_seconds(lambda: fit(run, split, test))
     result["fast_one_epoch"] = {
         "cpu_seconds": used, "test_accuracy": run.history[-1]["held_out_accuracy"]
     }  # fmt: skip
     return result
+
+
+def answers(images: torch.Tensor, rounds: int) -> dict:
+    """`course` on one thread: images per CPU second in batches of 1,000, milliseconds of one."""
+    network = results.network("course")
+    session = onnx_session(network)
+    digits = data.standardize(images)
+    plain = copy.deepcopy(network).to(memory_format=torch.contiguous_format)
+    sides = {
+        "torch_channels_first": plain,
+        "torch_channels_last": network,
+        "torch": inference.prepared(network),
+        "onnxruntime": lambda batch: session.run(None, {"images": batch.numpy()}),
+    }
+    found = {}
+    with torch.inference_mode():
+        for size in (1_000, 1):
+            batches = digits.split(size)[: 1_000 if size == 1 else 10]
+
+            def answer(model, batches=batches):
+                return lambda: [model(batch) for batch in batches]
+
+            seconds = in_turn(rounds, {name: answer(model) for name, model in sides.items()})
+            n = size * len(batches)
+            found[size] = {name: n / used for name, used in seconds.items()}
+    return {
+        "images_per_cpu_second": found[1_000],
+        "one_digit_milliseconds": {name: 1_000 / rate for name, rate in found[1].items()},
+        "ratio": found[1_000]["torch"] / found[1_000]["onnxruntime"],
+    }
+
+
+def onnx_session(network: nn.Module):
+    """The same weights in ONNX Runtime, one thread."""
+    import onnxruntime
+
+    file = io.BytesIO()
+    with warnings.catch_warnings():  # torch's newer exporter takes 20 s and a package more
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            network, torch.zeros(1, 1, 28, 28), file, dynamo=False,
+            input_names=["images"], dynamic_axes={"images": {0: "n"}},
+        )  # fmt: skip
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    return onnxruntime.InferenceSession(file.getvalue(), options)
 
 
 def main() -> None:
@@ -148,6 +219,7 @@ def main() -> None:
         "augmentation_samples_per_cpu_second": augmentation(split, arguments.rounds),
         "training_cpu_seconds": training(split, test, arguments.rounds),
         "first_epoch": first_epoch(split, test),
+        "inference": answers(test.images, arguments.rounds),
     }
     write_atomically(arguments.out, json.dumps(result, indent=1) + "\n")
     print(table(result))
@@ -163,10 +235,16 @@ def table(result: dict) -> str:
     used = result["training_cpu_seconds"]
     lines += [f"  epoch, {name:17}{value:>12.1f}" for name, value in used["epoch"].items()]
     lines.append(f"  {'reference, 20 epochs':24}{used['reference_20_epochs']:>12.0f}")
-    lines.append(f"  {'fast, whole run':24}{used['fast_whole_run']:>12.1f}")
+    lines += [f"  {f'{name}, whole':24}{value:>12.1f}" for name, value in used["whole"].items()]
     lines += [f"  {'ratio':24}{used['ratio']:>12.0f}", "", "after one epoch"]
     for name, row in result["first_epoch"].items():
         lines.append(f"  {name:24}{row['test_accuracy']:>12.2%}{row['cpu_seconds']:>10.1f} CPU s")
+    speed = result["inference"]
+    lines += ["", "course, images per CPU second in batches of 1,000; one digit"]
+    for name, rate in speed["images_per_cpu_second"].items():
+        one = speed["one_digit_milliseconds"][name]
+        lines.append(f"  {name:24}{rate:>12,.0f}{one:>10.2f} ms")
+    lines.append(f"  {'ratio':24}{speed['ratio']:>12.2f}")
     return "\n".join(lines)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mnist_utils import data, weights
+from mnist_utils import data, inference, weights
 from mnist_utils.errors import InputError
 
 try:  # inside the container this makes the answer a 400, where other exceptions become a 500
@@ -35,7 +35,7 @@ class BadRequest(InputError, _ToolkitError):
 
 def model_fn(model_dir: str | Path) -> nn.Module:
     """The network of `model_dir/model.safetensors`, on the GPU if there is one; no pickle."""
-    model = weights.load_network(Path(model_dir) / "model.safetensors")
+    model = inference.prepared(weights.load_network(Path(model_dir) / "model.safetensors"))
     return model.to("cuda" if torch.cuda.is_available() else "cpu")
 
 
