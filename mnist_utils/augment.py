@@ -10,6 +10,7 @@ import os
 import signal
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import torch
@@ -21,24 +22,20 @@ from mnist_utils.config import TrainConfig
 from mnist_utils.data import Split, standardize_fractions
 
 SIDE = 28  # pixels
+KNOTS = (5, 5)  # of an elastic distortion
 
 
 def training_batches(
-    split: Split, config: TrainConfig, epoch: int, device: torch.device | str = "cpu"
+    split: Split, config: TrainConfig, epoch: int, generator: torch.Generator
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """One epoch: standardised floats `(B, 1, 28, 28)`, labels `(B,)`; the last batch is kept.
+    """The digits of `split`, in order: standardised floats `(B, 1, 28, 28)`, labels `(B,)`.
 
-    Order and augmentation are a function of `(config.seed, epoch)` alone, so a resumed run sees
-    what an uninterrupted one would have seen.
+    The last batch is kept, however small. All that is random comes from `generator`.
     """
-    generator = torch.Generator().manual_seed(epoch_seed(config.seed, epoch))
-    order = torch.randperm(len(split), generator=generator)
     if epoch > config.epochs - config.clean_epochs:
         config = replace(config, augmentation="none")
-    if config.augmentation == "albumentations":
-        yield from _sample_path(split, config, order, generator, device)
-    else:
-        yield from _batch_path(split, config, order, generator, device)
+    path = _sample_path if config.augmentation == "albumentations" else _batch_path
+    yield from path(split, config, generator)
 
 
 def epoch_seed(seed: int, epoch: int) -> int:
@@ -78,19 +75,17 @@ def sample_transform(config: TrainConfig, seed: int | None = None):
 
 
 class AugmentedDigits(Dataset):
-    """Digits in a given order, each augmented anew, standardised `(1, 28, 28)`, with its label."""
+    """Digits, each augmented anew and standardised `(1, 28, 28)`, with its label."""
 
-    def __init__(self, split: Split, order: Tensor, transform):
+    def __init__(self, split: Split, transform):
         self.images = split.images.numpy()
         self.labels = split.labels
-        self.order = order
         self.transform = transform
 
     def __len__(self) -> int:
-        return len(self.order)
+        return len(self.labels)
 
-    def __getitem__(self, position: int) -> tuple[Tensor, Tensor]:
-        index = self.order[position]
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         image = self.images[index].astype(np.float32) / 255
         image = standardize_fractions(self.transform(image=image)["image"])
         return torch.from_numpy(image).unsqueeze(0), self.labels[index]
@@ -108,50 +103,49 @@ def seed_worker(worker_id: int) -> None:
     dataset.transform.set_random_seed(torch.initial_seed() % 2**32)
 
 
-def _sample_path(split, config, order, generator, device):
+def _sample_path(split, config, generator):
     transform = sample_transform(config, seed=int(generator.initial_seed() % 2**32))
-    loader = DataLoader(
-        AugmentedDigits(split, order, transform),
+    yield from DataLoader(
+        AugmentedDigits(split, transform),
         batch_size=config.batch_size,
         num_workers=config.workers,
         worker_init_fn=seed_worker,
         generator=generator,  # of the workers' seeds
     )
-    for images, labels in loader:
-        yield images.to(device), labels.to(device)
 
 
 # --- a batch at a time --------------------------------------------------------------------------
 
 
-def _batch_path(split, config, order, generator, device):
+def _batch_path(split, config, generator):
     # Several batches are augmented at once: a batch of 32 is too small to keep torch busy.
-    block = config.batch_size * max(1, 1024 // config.batch_size)
-    for indices in order.split(block):
-        images = split.images[indices].to(device).unsqueeze(1).float().div_(255)
+    size = config.batch_size
+    block = size * max(1, 1024 // size)
+    for digits, labels in zip(split.images.split(block), split.labels.split(block), strict=True):
+        images = digits.unsqueeze(1).float().div_(255)
         if config.augmentation == "batch":
             images = augment_batch(images, config, generator)
         images = standardize_fractions(images)
-        labels = split.labels[indices].to(device)
-        yield from zip(
-            images.split(config.batch_size), labels.split(config.batch_size), strict=True
-        )
+        yield from zip(images.split(size), labels.split(size), strict=True)
 
 
 def augment_batch(images: Tensor, config: TrainConfig, generator: torch.Generator) -> Tensor:
-    """Rotate and cut holes in floats `(N, 1, 28, 28)` in 0..1, each digit in its own way.
+    """Warp and cut holes in floats `(N, 1, 28, 28)` in 0..1, each digit in its own way.
 
     Random numbers are drawn on the CPU whatever the device of `images`, so that one seed gives
     one augmentation everywhere.
     """
     n = len(images)
     chosen = _chance(n, config.affine_p, generator).nonzero().flatten()
-    matrices = affine_matrices(len(chosen), config, generator).to(images.device)
+    grid = affine_grid(affine_matrices(len(chosen), config, generator).to(images.device))
+    if config.elastic > 0:
+        shifts = torch.randn(len(chosen), *KNOTS, 2, generator=generator).to(images.device)
+        grid = bend(grid, shifts * (config.elastic * 2 / SIDE))
     if len(chosen) == n:
-        images = warp(images, matrices, config.fill)
+        images = resample(images, grid, config.fill)
     else:
         chosen = chosen.to(images.device)
-        images[chosen] = warp(images[chosen], matrices, config.fill)
+        images[chosen] = resample(images[chosen], grid, config.fill)
     if config.holes_p > 0:
         pixels = hole_pixels(n, config, generator).to(images.device)
         images.view(-1).index_fill_(0, pixels, 0)
@@ -178,17 +172,38 @@ def affine_matrices(n: int, config: TrainConfig, generator: torch.Generator) -> 
     ).view(n, 2, 3)
 
 
-def warp(images: Tensor, matrices: Tensor, fill: float) -> Tensor:
-    """Resample `(N, 1, 28, 28)` bilinearly at affine maps `(N, 2, 3)` from output to input.
+def affine_grid(matrices: Tensor) -> Tensor:
+    """Where each output pixel looks: `(N, 28, 28, 2)` of affine maps `(N, 2, 3)`.
 
-    Coordinates are `F.grid_sample`'s: the image spans -1..1, corners included. What lies outside
-    is `fill`. The grid is the sum of a row and a column term, added as complex numbers, which are
-    pairs (x, y); `F.affine_grid` takes several times as long.
+    Coordinates are `F.grid_sample`'s: the image spans -1..1, corners included. The grid is the sum
+    of a row and a column term, added as complex numbers, which are pairs (x, y); `F.affine_grid`
+    takes several times as long.
     """
-    axis = torch.linspace(1 / SIDE - 1, 1 - 1 / SIDE, SIDE, device=images.device)
+    axis = torch.linspace(1 / SIDE - 1, 1 - 1 / SIDE, SIDE, device=matrices.device)
     across = torch.complex(*(matrices[:, :, 0, None] * axis + matrices[:, :, 2, None]).unbind(1))
     down = torch.complex(*(matrices[:, :, 1, None] * axis).unbind(1))  # (N, 28)
-    grid = torch.view_as_real(across[:, None, :] + down[:, :, None])  # (N, 28, 28, 2)
+    return torch.view_as_real(across[:, None, :] + down[:, :, None])
+
+
+def bend(grid: Tensor, shifts: Tensor) -> Tensor:
+    """Add to a grid `(N, 28, 28, 2)` displacements `(N, 5, 5, 2)`, bicubic between their knots.
+
+    Elastic distortion (Simard et al. 2003), smooth by few knots in place of a Gaussian filter. What
+    one knot moves is the same bump for every digit, so that all is one matrix product.
+    """
+    return torch.addmm(grid.flatten(1), shifts.flatten(1), _bumps(grid.device)).view(grid.shape)
+
+
+@cache
+def _bumps(device: torch.device) -> Tensor:
+    """What a unit shift of each knot, in x and in y, adds to a grid: `(5 · 5 · 2, 28 · 28 · 2)`."""
+    knots = torch.eye(KNOTS[0] * KNOTS[1]).view(-1, 1, *KNOTS)
+    bumps = F.interpolate(knots, size=(SIDE, SIDE), mode="bicubic").flatten(1)
+    return torch.kron(bumps, torch.eye(2)).to(device)
+
+
+def resample(images: Tensor, grid: Tensor, fill: float) -> Tensor:
+    """Read `(N, 1, 28, 28)` bilinearly where `grid` looks; what lies outside is `fill`."""
     if fill == 0:
         return F.grid_sample(images, grid, align_corners=False)
     return F.grid_sample(images - fill, grid, align_corners=False).add_(fill)

@@ -24,7 +24,23 @@ class TrainConfig:
     model: str = _option("Model3", "network to train, a class of mnist_utils.models")
     epochs: int = _option(20, "passes over the training digits", low=1)
     batch_size: int = _option(32, "digits per step", low=1, high=60_000)
+    share: float = _option(
+        1.0,
+        "share of the digits that each epoch after the first sees, drawn by their last loss",
+        low=0.001,
+        high=1.0,
+    )
+    loss_power: float = _option(
+        2.0, "a digit is drawn with its last loss to this power as weight; 0: all alike",
+        low=0.0, high=10.0,
+    )  # fmt: skip
     lr: float = _option(0.001, "learning rate of Adam, or its peak", low=0.0, high=10.0)
+    muon: float = _option(
+        0.0,
+        "learning rate of Muon, or its peak, for filters that mix channels; 0: Adam trains all",
+        low=0.0,
+        high=10.0,
+    )
     schedule: str = _option(
         "constant",
         "learning rate over time; onecycle: linear warm-up, then a cosine to 0",
@@ -35,10 +51,14 @@ class TrainConfig:
     label_smoothing: float = _option(0.0, "share of the target spread evenly", low=0.0, high=0.9)
     ema: float = _option(
         0.0,
-        "decay per step of the moving average of the weights, which is then evaluated; 0: none; "
-        "less in a run so short that the average would span more than an eighth of it",
+        "decay per step of the moving average of the weights, which is then evaluated; 0: none",
         low=0.0,
         high=0.99999,
+    )
+    precision: str = _option(
+        "float32",
+        "what layers compute in; bfloat16 only where the processor has it, and never for weights",
+        choices=("float32", "bfloat16"),
     )
 
     augmentation: str = _option(
@@ -56,6 +76,12 @@ class TrainConfig:
     shift: float = _option(0.0, "largest shift, pixels, each axis", low=0.0, high=14.0)
     scale: float = _option(0.0, "largest change of size, 0.1: 0.9 to 1.1", low=0.0, high=0.9)
     shear: float = _option(0.0, "largest shear, 0.1: 1 pixel in 10", low=0.0, high=1.0)
+    elastic: float = _option(
+        0.0,
+        "elastic distortion: s.d., pixels, of 5 × 5 random displacements, smooth between them",
+        low=0.0,
+        high=14.0,
+    )
     clean_epochs: int = _option(0, "last epochs without any augmentation", low=0)
     holes: int = _option(3, "most holes CoarseDropout cuts in a digit, black", low=1, high=9)
     hole_min: int = _option(4, "smallest side of a hole, pixels", low=1, high=28)
@@ -79,8 +105,9 @@ class TrainConfig:
             check(item, value)
         if self.hole_min > self.hole_max:
             raise InputError(f"--hole-min {self.hole_min} exceeds --hole-max {self.hole_max}")
-        if self.augmentation == "albumentations" and (self.shift or self.scale or self.shear):
-            raise InputError("--shift, --scale and --shear need --augmentation batch")
+        batch_alone = ("shift", "scale", "shear", "elastic")
+        if self.augmentation == "albumentations" and any(getattr(self, n) for n in batch_alone):
+            raise InputError("--shift, --scale, --shear and --elastic need --augmentation batch")
 
     def to_dict(self) -> dict:
         """Field names to values, for JSON."""

@@ -215,7 +215,8 @@ def different(epochs, mended):
     """Of one digit loaded 24 times an epoch by two workers: how many different images."""
     always = replace(REFERENCE, affine_p=1, holes_p=1)
     transform = augment.sample_transform(always, seed=0)
-    same_digit = augment.AugmentedDigits(train, torch.zeros(24, dtype=torch.long), transform)
+    copies = train.take(torch.zeros(24, dtype=torch.long))
+    same_digit = augment.AugmentedDigits(copies, transform)
     start = augment.seed_worker if mended else None
     seeds = torch.Generator().manual_seed(0)
     loader = torch.utils.data.DataLoader(

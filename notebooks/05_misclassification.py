@@ -64,7 +64,7 @@ rows.append(("99.4% claimed", 0.994, low, high))
 plots.keep(
     plots.intervals(rows, xlabel="test accuracy"),
     "05_intervals",
-    "Three accuracies with their intervals: reference and the claim overlap, course lies higher.",
+    "Three accuracies whose intervals overlap: the reference lowest, the claim, and course highest.",
 )
 
 # %%
@@ -76,7 +76,7 @@ print(f"99.4% means 60 errors, give or take {10_000 * (high - low) / 2:.0f}")
 
 # %% [markdown]
 # That is the luck of the *digits*. Training has luck of its own, the *seed*: first weights, order,
-# augmentation. The same recipe, the same digits, five seeds:
+# augmentation. The same recipe, the same digits, ten seeds:
 
 # %%
 seeds = [run["errors"] for run in results.runs("course")]

@@ -9,6 +9,7 @@ only says whether the texts hold.
 import json
 import math
 import re
+import statistics
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +19,7 @@ from mnist_utils.errors import InputError
 from mnist_utils.evaluate import evaluate, wilson_interval
 from mnist_utils.files import RESULTS, ROOT, write_atomically
 from mnist_utils.recipes import RECIPES
-from mnist_utils.reproduce.plan import ABLATIONS
+from mnist_utils.reproduce.plan import ABLATIONS, ablation
 from tools import house
 
 README, CLAIMS = ROOT / "README.md", RESULTS / "CLAIMS.md"
@@ -132,49 +133,73 @@ def _recipes(folder: Path) -> dict[str, Claim]:
 
 
 def _ablations(folder: Path) -> dict[str, Claim]:
-    found, whole = {}, results.summary("ablations/fast", folder)
-    for name in ABLATIONS:
-        row = results.summary(f"ablations/{name}", folder)
-        about = _about(f"ablations/{name}", row)
-        changed = "nothing changed" if name == "fast" else name.replace("_", " ")
-        found[f"ablation.{name}"] = Claim(
-            f"validation accuracy ± s.d., fast, {changed}", spread(row), interval=interval(row),
-            **about,
-        )  # fmt: skip
-        if name != "fast":
-            gap = 100 * (row["mean"] - whole["mean"])
-            error = 100 * math.hypot(*(r["deviation"] / math.sqrt(r["n"]) for r in (row, whole)))
-            found[f"ablation.{name}.gap"] = Claim(
-                f"what {changed} changes, ± its standard error",
-                f"{gap:+.2f} ± {error:.2f} points".replace("-", "−"), **about,
+    found = {}
+    for recipe, changes in ABLATIONS.items():
+        whole = results.runs(ablation(recipe), folder)
+        for change in ("nothing changed", *changes):
+            name = ablation(recipe, change if change in changes else "")
+            row, key = (
+                results.summary(name, folder),
+                f"ablation.{recipe}.{change.replace(' ', '_')}",
+            )
+            about = _about(name, row)
+            found[key] = Claim(
+                f"validation accuracy ± s.d., {recipe}, {change}", spread(row),
+                interval=interval(row), **about,
             )  # fmt: skip
+            if change not in changes:
+                continue
+            pairs = list(zip(results.runs(name, folder), whole, strict=True))
+            for what, quantity, unit in (
+                ("points of accuracy", "held_out_accuracy", 100),
+                ("thousandths of loss", "held_out_loss", 1000),
+            ):
+                gaps = [unit * (one[quantity] - two[quantity]) for one, two in pairs]
+                error = statistics.stdev(gaps) / math.sqrt(len(gaps))
+                found[f"{key}.{what.split()[-1]}_gap"] = Claim(
+                    f"what {change} adds to {recipe}, {what} ± standard error, paired by seed",
+                    f"{statistics.mean(gaps):+.2f} ± {error:.2f}".replace("-", "−"), **about,
+                )  # fmt: skip
     return found
 
 
 def _bench(folder: Path) -> dict[str, Claim]:
     stored = json.loads((folder / "bench.json").read_text())
-    about = {
-        "n": f"median of {stored['rounds']} rounds", "command": "make bench",
-        "date": stored["date"],
-    }  # fmt: skip
-    samples = stored["augmentation_samples_per_cpu_second"]
+    medians = {"n": f"median of {stored['rounds']} rounds"}
+    samples, answers = stored["augmentation_samples_per_cpu_second"], stored["inference"]
     used, first = stored["training_cpu_seconds"], stored["first_epoch"]
     example, fast = first["pytorch_example"], first["fast_one_epoch"]
+    (reference,) = results.runs("reference", folder)
+    rates, one = answers["images_per_cpu_second"], answers["one_digit_milliseconds"]
     texts = {
         "augmentation": ("batch path over albumentations, samples per CPU second",
-                         f"{samples['ratio']:.0f} times"),
+                         f"{samples['ratio']:.0f} times", medians),
         "fast": ("reference's 20 naive epochs over all of fast, CPU seconds",
-                 f"{used['ratio']:.0f} times"),
-        "fast.cpu": ("CPU seconds of a training, recipe fast", f"{used['fast_whole_run']:.0f}"),
-        "reference.cpu": ("CPU seconds of the reference's 20 naive epochs",
-                          f"{used['reference_20_epochs']:.0f}"),
+                 f"{used['ratio']:.0f} times", medians),
+        "fast.cpu": ("CPU seconds of a training, recipe fast",
+                     f"{used['whole']['fast']:.1f}", medians),
+        "course.cpu": ("CPU seconds of a training, recipe course",
+                       f"{used['whole']['course']:.0f}", medians),
+        "reference.cpu": ("CPU seconds of the reference's 20 naive epochs, from a fifth of one",
+                          f"{used['reference_20_epochs']:.0f}", medians),
+        "reference.stored.cpu": ("CPU seconds of the stored reference run, machine not idle",
+                                 f"{reference['cpu_seconds']:.0f}", {"n": "1 run"}),
         "example.cpu": ("CPU seconds of one epoch of PyTorch's example",
-                        f"{example['cpu_seconds']:.0f}"),
-        "example.accuracy": ("test accuracy after it", percent(example["test_accuracy"])),
-        "fast1.cpu": ("CPU seconds of one epoch of FastNet", f"{fast['cpu_seconds']:.1f}"),
-        "fast1.accuracy": ("test accuracy after it", percent(fast["test_accuracy"])),
+                        f"{example['cpu_seconds']:.0f}", {"n": "1 run"}),
+        "example.accuracy": ("test accuracy after it", percent(example["test_accuracy"]),
+                             {"n": "1 run"}),
+        "fast1.cpu": ("CPU seconds of one epoch of FastNet", f"{fast['cpu_seconds']:.1f}",
+                      {"n": "1 run"}),
+        "fast1.accuracy": ("test accuracy after it", percent(fast["test_accuracy"]),
+                           {"n": "1 run"}),
+        "torch": ("images per CPU second, course in batches of 1,000, torch",
+                  f"{rates['torch']:,.0f}", medians),
+        "onnx": ("the same weights in ONNX Runtime", f"{rates['onnxruntime']:,.0f}", medians),
+        "torch.one": ("milliseconds for one digit, course, torch", f"{one['torch']:.2f}", medians),
+        "onnx.one": ("the same in ONNX Runtime", f"{one['onnxruntime']:.2f}", medians),
     }  # fmt: skip
-    return {f"bench.{key}": Claim(*text, **about) for key, text in texts.items()}
+    about = {"command": "make bench", "date": stored["date"]}
+    return {f"bench.{key}": Claim(*text, **about, **n) for key, (*text, n) in texts.items()}
 
 
 # --- rendering ----------------------------------------------------------------------------------
@@ -193,26 +218,36 @@ def tables(found: dict[str, Claim]) -> dict[str, str]:
                  ("params", "epochs", "accuracy", "n", "worst", "wilson")]  # fmt: skip
         of_recipes.append(f"| `{name}` | {settings.model} | {' | '.join(cells)} |")
     ablations = [
-        "| `fast`, but with | validation accuracy | n | difference ± standard error |",
-        "|---|---|---|---|",
+        "| recipe | changed | validation accuracy | n | accuracy, points | loss, thousandths |",
+        "|---|---|---|---|---|---|",
     ]
-    for name in ABLATIONS:
-        label = "nothing changed" if name == "fast" else name.replace("_", " ")
-        claim, gap = found[f"ablation.{name}"], value.get(f"ablation.{name}.gap", "")
-        ablations.append(f"| {label} | {claim.value} | {claim.n} | {gap} |")
+    for recipe, changes in ABLATIONS.items():
+        for change in ("nothing changed", *changes):
+            key = f"ablation.{recipe}.{change.replace(' ', '_')}"
+            gaps = [value.get(f"{key}.{quantity}_gap", "") for quantity in ("accuracy", "loss")]
+            cells = [f"`{recipe}`", change, value[key], found[key].n, *gaps]
+            ablations.append(f"| {' | '.join(cells)} |")
     beside = ["| | source claims | measured here, seed 0 | difference |", "|---|---|---|---|"]
     for name in results.SOURCE:
         keys = (f"source.{name}", f"reference.{name}", f"reference.{name}.gap")
         cells = " | ".join(value[key] for key in keys)
         beside.append(f"| {name.replace('_', ' ')} | {cells} |")
-    cost = ["| training | test accuracy | CPU seconds |", "|---|---|---|"]
+    cost = ["| training | test accuracy | CPU seconds | timed |", "|---|---|---|---|"]
     for label, accuracy, seconds in (
-        ("`reference`, 20 epochs in the naive loop", "reference.test_accuracy", "reference"),
+        (
+            "`reference`, the stored run, machine not idle",
+            "reference.test_accuracy",
+            "reference.stored",
+        ),
+        ("`reference`, 20 naive epochs, extrapolated from a fifth of one", "", "reference"),
+        ("`course`, whole", "course.accuracy", "course"),
         ("`fast`, whole", "fast.accuracy", "fast"),
         ("PyTorch's MNIST example, one epoch", "bench.example.accuracy", "example"),
         ("FastNet, one epoch", "bench.fast1.accuracy", "fast1"),
     ):
-        cost.append(f"| {label} | {value[accuracy]} | {value[f'bench.{seconds}.cpu']} |")
+        timed = found[f"bench.{seconds}.cpu"]
+        cells = [label, value.get(accuracy, ""), timed.value, timed.n]
+        cost.append(f"| {' | '.join(cells)} |")
     blocks = {"results": of_recipes, "cost": cost, "ablations": ablations, "claims": beside}
     return {f"table.{name}": "\n".join(lines) for name, lines in (blocks | _rooms()).items()}
 

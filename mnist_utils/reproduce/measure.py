@@ -15,8 +15,9 @@ from mnist_utils.reproduce import plan
 from mnist_utils.train import train
 
 KEPT = (
-    "errors", "digits", "held_out", "held_out_accuracy", "held_out_loss", "train_accuracy",
-    "train_loss", "parameters", "wall_seconds", "cpu_seconds", "machine", "versions",
+    "errors", "mistakes", "digits", "held_out", "held_out_accuracy", "held_out_loss",
+    "train_accuracy", "train_loss", "parameters", "wall_seconds", "cpu_seconds", "precision",
+    "machine", "versions",
 )  # fmt: skip
 KEPT_FILES = {"model.safetensors": ".safetensors", "history.json": ".history.json"}  # of seed 0
 

@@ -11,22 +11,46 @@ def _validated(settings: TrainConfig, **changes) -> TrainConfig:
     return replace(settings, validation=5_000, **changes)
 
 
-_FAST = RECIPES["fast"]
+_FAST, _COURSE, _SMALL = (_validated(RECIPES[name]) for name in ("fast", "course", "small"))
 
-# What each ingredient of `fast` is worth: the recipe without it.
+# What each ingredient is worth: recipe -> what is changed -> the recipe so changed.
 ABLATIONS = {
-    "fast": _validated(_FAST),
-    "no_label_smoothing": _validated(_FAST, label_smoothing=0.0),
-    "constant_rate": _validated(_FAST, schedule="constant", lr=0.002),
-    "no_augmentation": _validated(_FAST, augmentation="none"),
-    "reference_augmentation": _validated(
-        _FAST, affine_p=0.5, rotation=7.0, shift=0.0, scale=0.0, shear=0.0, fill=1.0, holes_p=0.5
-    ),
-    "no_clean_epoch": _validated(_FAST, clean_epochs=0),
+    "fast": {
+        "all digits drawn alike": replace(_FAST, loss_power=0.0),
+        "loss to the power 1": replace(_FAST, loss_power=1.0),
+        "all digits in every epoch": replace(_FAST, share=1.0),
+        "no label smoothing": replace(_FAST, label_smoothing=0.0),
+        "constant rate": replace(_FAST, schedule="constant", lr=0.002),
+        "no augmentation": replace(_FAST, augmentation="none"),
+        "reference augmentation": replace(
+            _FAST,
+            affine_p=0.5,
+            rotation=7.0,
+            shift=0.0,
+            scale=0.0,
+            shear=0.0,
+            fill=1.0,
+            holes_p=0.5,
+        ),
+        "no clean epoch": replace(_FAST, clean_epochs=0),
+        "float32": replace(_FAST, precision="float32"),
+    },
+    "course": {
+        "all digits drawn alike": replace(_COURSE, loss_power=0.0),
+        "Adam alone": replace(_COURSE, muon=0.0),
+        "no averaged weights": replace(_COURSE, ema=0.0),
+        "no elastic distortion": replace(_COURSE, elastic=0.0),
+        "no crop": replace(_COURSE, model="CourseNetWhole"),
+    },
+    "small": {
+        "stem not mirrored": replace(_SMALL, model="SmallNetPlain"),
+        "scale in BatchNorm": replace(_SMALL, model="SmallNetScaled"),
+        "ReLU": replace(_SMALL, model="SmallNetReLU"),
+    },
 }
 
 # Notebook 2's two studies: the design ladder, and one budget with several receptive fields.
-_STUDY = _validated(_FAST, epochs=4, lr=0.005, warmup=0.25)
+_STUDY = replace(_FAST, epochs=4, share=1.0, lr=0.005, warmup=0.25, precision="float32")
 STUDIES = {
     f"ladder/{name}": replace(_STUDY, model=name) for name in ("Model1", "Model2", "Model3")
 } | {
@@ -34,16 +58,24 @@ STUDIES = {
     for name in (*models.FIELD_NETWORKS, *models.CONTROL_NETWORKS)
 }
 
+
+def ablation(recipe: str, change: str = "") -> str:
+    """Where a recipe's ablation lies in `results/`; without a change, the recipe it is held to."""
+    return f"ablations/{recipe}" + (f"-{change.replace(' ', '_')}" if change else "")
+
+
 # STUDY/NAME, as it lies in `results/` -> (configuration, how many seeds, from 0).
 PLAN = (
     {
-        "recipes/reference": (RECIPES["reference"], 1),
-        "recipes/reference_batch": (RECIPES["reference_batch"], 3),
-        "recipes/course": (RECIPES["course"], 5),
-        "recipes/small": (RECIPES["small"], 5),
-        "recipes/fast": (RECIPES["fast"], 10),
+        f"recipes/{name}": (settings, {"reference": 1, "reference_batch": 3}.get(name, 10))
+        for name, settings in RECIPES.items()
     }
-    | {f"ablations/{name}": (settings, 3) for name, settings in ABLATIONS.items()}
+    | {ablation(name): (_validated(RECIPES[name]), 5) for name in ABLATIONS}
+    | {
+        ablation(name, change): (settings, 5)
+        for name, changes in ABLATIONS.items()
+        for change, settings in changes.items()
+    }
     | {name: (settings, 3) for name, settings in STUDIES.items()}
 )
 

@@ -6,36 +6,47 @@ from mnist_utils.errors import InputError
 from mnist_utils.weights import load_tensors, save_tensors
 
 
-def save_training(path: str | Path, model, optimizer, average, about: dict) -> None:
-    """Store all that training needs to go on: weights, their average, optimizer, `about`."""
-    state = optimizer.state_dict()
-    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
-    if average is not None:
-        tensors |= {f"average.{name}": tensor for name, tensor in average.state_dict().items()}
-    for index, slots in state["state"].items():
-        tensors |= {f"optimizer.{index}.{slot}": tensor for slot, tensor in slots.items()}
-    save_tensors(path, tensors, about | {"param_groups": state["param_groups"]})
+def save_training(path: str | Path, run, about: dict) -> None:
+    """Store all that `run`, a `loop.Training`, needs to go on: weights, their average, optimizers,
+    each digit's last loss; and `about`.
+    """
+    tensors = {"digits.losses": run.losses}
+    tensors |= {f"model.{name}": tensor for name, tensor in run.model.state_dict().items()}
+    if run.average is not None:
+        tensors |= {f"average.{name}": tensor for name, tensor in run.average.state_dict().items()}
+    states = [optimizer.state_dict() for optimizer in run.optimizers]
+    for number, state in enumerate(states):
+        for index, slots in state["state"].items():
+            for slot, tensor in slots.items():
+                tensors[f"optimizer{number}.{index}.{slot}"] = tensor
+    save_tensors(path, tensors, about | {"param_groups": [s["param_groups"] for s in states]})
 
 
-def load_training(path: str | Path, model, optimizer, average) -> dict:
-    """Restore what `save_training` wrote into the three objects; return `about`."""
+def load_training(path: str | Path, run) -> dict:
+    """Restore what `save_training` wrote into `run`; return `about`.
+
+    Raises
+    ------
+    InputError
+        No checkpoint of such a run.
+    """
     tensors, about = load_tensors(path)
-    parts = {"model": {}, "average": {}, "optimizer": {}}
+    parts = {}
     for name, tensor in tensors.items():
         part, key = name.split(".", 1)
-        parts[part][key] = tensor
-    slots = {}
-    for key, tensor in parts["optimizer"].items():
-        index, slot = key.split(".")
-        slots.setdefault(int(index), {})[slot] = tensor
+        parts.setdefault(part, {})[key] = tensor
     try:
-        model.load_state_dict(parts["model"])
-        if average is not None:
-            average.load_state_dict(parts["average"])
-        optimizer.load_state_dict({"state": slots, "param_groups": about.pop("param_groups")})
-    except (KeyError, RuntimeError, ValueError) as error:
+        run.losses.copy_(parts["digits"]["losses"])
+        run.model.load_state_dict(parts["model"])
+        if run.average is not None:
+            run.average.load_state_dict(parts["average"])
+        for number, groups in enumerate(about.pop("param_groups")):
+            slots = {}
+            for key, tensor in parts.get(f"optimizer{number}", {}).items():
+                index, slot = key.split(".")
+                slots.setdefault(int(index), {})[slot] = tensor
+            run.optimizers[number].load_state_dict({"state": slots, "param_groups": groups})
+    except (IndexError, KeyError, RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
-        raise InputError(
-            f"{path} does not fit this model ({reason}); choose another --out"
-        ) from None
+        raise InputError(f"{path} does not fit this run ({reason}); choose another --out") from None
     return about

@@ -13,9 +13,9 @@ from mnist_utils import augment, models
 from mnist_utils.config import TrainConfig
 from mnist_utils.data import Split
 from mnist_utils.errors import InputError
-from mnist_utils.evaluate import evaluate
-from mnist_utils.train import parallel
-from mnist_utils.train.machine import clock
+from mnist_utils.evaluate import Evaluation, evaluate
+from mnist_utils.train import machine, parallel, sampling
+from mnist_utils.train.optimizers import choose_optimizers, schedule
 
 
 @dataclass
@@ -24,22 +24,25 @@ class Training:
 
     config: TrainConfig
     model: nn.Module
-    optimizer: torch.optim.Optimizer
+    optimizers: list[torch.optim.Optimizer]
     average: AveragedModel | None
     network: nn.Module  # `model` itself, or what shares its work among processes
+    precision: str  # what the layers compute in
+    losses: Tensor  # of each digit, when it was last trained on
     history: list[dict] = field(default_factory=list)
+    evaluation: Evaluation | None = None  # the last
 
     @classmethod
-    def start(cls, config: TrainConfig, device: str = "cpu") -> "Training":
-        """Seeded weights, Adam, and the moving average if the configuration asks for one."""
+    def start(cls, config: TrainConfig, digits: int, device: str = "cpu") -> "Training":
+        """Seeded weights, their optimizers, and the moving average if one is asked for."""
         torch.manual_seed(config.seed)
         model = models.build(config.model).to(device, memory_format=torch.channels_last)
-        network = parallel.share_work(model)
-        optimizer = torch.optim.AdamW(
-            model.parameters(), lr=config.lr, weight_decay=config.weight_decay
-        )
         average = AveragedModel(model, use_buffers=True) if config.ema else None
-        return cls(config, model, optimizer, average, network)
+        network = parallel.share_work(model)
+        precision = config.precision if machine.has_bfloat16(device) else "float32"
+        losses = torch.zeros(digits, device=device)
+        optimizers = choose_optimizers(model, config)
+        return cls(config, model, optimizers, average, network, precision, losses)
 
     @property
     def evaluated(self) -> nn.Module:
@@ -55,23 +58,32 @@ def loss_function(log_probabilities: Tensor, labels: Tensor, label_smoothing: fl
     return loss
 
 
-def learning_rate(step: int, total: int, config: TrainConfig) -> float:
-    """The rate of a step, counted from 0, of `total` steps."""
-    if config.schedule == "constant":
-        return config.lr
-    warmup = config.warmup * total
-    if step < warmup:
-        return config.lr * (step + 1) / (warmup + 1)
-    return config.lr * (1 + math.cos(math.pi * (step - warmup) / (total - warmup))) / 2
+def averaging_decay(step: int, config: TrainConfig) -> float:
+    """The decay of the moving average at a step, counted from 0.
 
-
-def averaging_decay(total: int, config: TrainConfig) -> float:
-    """The decay per step of the moving average, in a run of `total` steps.
-
-    The average reaches back 1 / (1 − decay) steps. More than an eighth of the run would hold on to
-    weights from before the network had learnt anything.
+    It begins small, so that what the network was before it had learnt anything is soon forgotten.
     """
-    return max(0.0, min(config.ema, 1 - 8 / total))
+    return min(config.ema, (1 + step) / (10 + step))
+
+
+def train_step(run: Training, images: Tensor, labels: Tensor, step: int, total: int) -> Tensor:
+    """Forward, backward, and a step of every optimizer; returns log-probabilities `(B, 10)`."""
+    settings = run.config
+    images = images.contiguous(memory_format=torch.channels_last)
+    with torch.autocast(images.device.type, torch.bfloat16, run.precision == "bfloat16"):
+        log_probabilities = run.network(images).float()
+    loss = loss_function(log_probabilities, labels, settings.label_smoothing)
+    rate = schedule(step, total, settings)
+    for optimizer in run.optimizers:
+        optimizer.zero_grad()
+    loss.backward()
+    for optimizer in run.optimizers:
+        optimizer.param_groups[0]["lr"] = optimizer.param_groups[0]["peak"] * rate
+        optimizer.step()
+    if run.average is not None:
+        run.average.multi_avg_fn = get_ema_multi_avg_fn(averaging_decay(step, settings))
+        run.average.update_parameters(run.model)
+    return log_probabilities.detach()
 
 
 def train_epoch(
@@ -80,34 +92,32 @@ def train_epoch(
     epoch: int,
     after_step: Callable[[int, int, Tensor, Tensor], None] = lambda *_: None,
 ) -> dict:
-    """One pass over `split`; mean loss and accuracy as seen while training, augmentation and all.
+    """One epoch; mean loss and accuracy as seen while training, augmentation and all.
 
     `after_step` sees the epoch, digits seen in it, the sum of their losses, hits so far.
     """
-    settings, model = run.config, run.model.train()
-    device = next(model.parameters()).device
-    steps = math.ceil(len(split) / settings.batch_size)
-    total = settings.epochs * steps
-    if run.average is not None:
-        run.average.multi_avg_fn = get_ema_multi_avg_fn(averaging_decay(total, settings))
-    torch.manual_seed(augment.epoch_seed(settings.seed, epoch))  # dropout's; see training_batches
-    seen, loss_sum, hits = 0, torch.zeros((), device=device), torch.zeros((), device=device)
-    batches = augment.training_batches(split, settings, epoch, device)
-    for step, (images, labels) in enumerate(batches, start=(epoch - 1) * steps):
-        for group in run.optimizer.param_groups:
-            group["lr"] = learning_rate(step, total, settings)
-        log_probabilities = run.network(images.contiguous(memory_format=torch.channels_last))
-        loss = loss_function(log_probabilities, labels, settings.label_smoothing)
-        run.optimizer.zero_grad()
-        loss.backward()
-        run.optimizer.step()
-        if run.average is not None:
-            run.average.update_parameters(model)
-        seen += len(labels)
-        loss_sum += loss.detach() * len(labels)
+    settings, device = run.config, run.losses.device
+    run.model.train()
+    sizes = sampling.epoch_sizes(len(split), settings)
+    steps = [math.ceil(size / settings.batch_size) for size in sizes]
+    seed = augment.epoch_seed(settings.seed, epoch)
+    torch.manual_seed(seed)  # dropout's
+    generator = torch.Generator().manual_seed(seed)  # of order and augmentation
+    order = sampling.draw(run.losses, sizes[epoch - 1], settings.loss_power, generator)
+    digits = split.take(order.to(split.labels.device))
+    batches = augment.training_batches(digits, settings, epoch, generator)
+    loss_sum, hits = torch.zeros((), device=device), torch.zeros((), device=device)
+    seen, step = 0, sum(steps[: epoch - 1])
+    for indices, (images, labels) in zip(order.split(settings.batch_size), batches, strict=True):
+        images, labels = images.to(device), labels.to(device)
+        log_probabilities = train_step(run, images, labels, step, sum(steps))
+        run.losses[indices] = losses = F.nll_loss(log_probabilities, labels, reduction="none")
+        loss_sum += losses.sum()
         hits += (log_probabilities.argmax(dim=1) == labels).sum()
+        seen, step = seen + len(labels), step + 1
         after_step(epoch, seen, loss_sum, hits)
-    return {"train_loss": loss_sum.item() / seen, "train_accuracy": hits.item() / seen}
+    means = {"train_loss": loss_sum.item() / seen, "train_accuracy": hits.item() / seen}
+    return {"digits": seen} | means
 
 
 def fit(
@@ -120,7 +130,7 @@ def fit(
     """Train from the epoch after `run.history` to the last; `after_epoch` sees each new row."""
     settings = run.config
     for epoch in range(len(run.history) + 1, settings.epochs + 1):
-        wall, cpu = clock()
+        wall, cpu = machine.clock()
         row = {"epoch": epoch} | train_epoch(run, split, epoch, after_step)
         if not math.isfinite(row["train_loss"]):
             raise InputError(
@@ -129,9 +139,11 @@ def fit(
             )
         last = epoch == settings.epochs
         if last or (settings.evaluate_every and epoch % settings.evaluate_every == 0):
-            result = evaluate(run.evaluated, held_out)
-            row |= {"held_out": "validation" if settings.validation else "test"}
+            run.evaluation = result = evaluate(run.evaluated, held_out)
+            row["held_out"] = "validation" if settings.validation else "test"
             row |= {"held_out_loss": result.loss, "held_out_accuracy": result.accuracy}
-        now, used = clock()
+        now, used = machine.clock()
         run.history.append(row | {"seconds": now - wall, "cpu_seconds": used - cpu})
         after_epoch(run.history[-1])
+    if run.evaluation is None:  # resumed after its last epoch
+        run.evaluation = evaluate(run.evaluated, held_out)

@@ -35,6 +35,21 @@ def keep_freed_memory() -> None:
         libc.mallopt(trim_threshold, (2 << 30) - 1)
 
 
+def has_bfloat16(device: str) -> bool:
+    """Whether the device multiplies bfloat16 itself, and does not convert to float32 first.
+
+    Of CPUs: Intel since Cooper Lake, AMD since Zen 4, newer ARM; of GPUs: NVIDIA since Ampere, so
+    not the T4 of ml.g4dn.xlarge.
+    """
+    if device == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    try:
+        words = Path("/proc/cpuinfo").read_text().split()
+    except OSError:
+        return False
+    return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(words)
+
+
 def describe(device: str) -> dict:
     """What decides speed and rounding: processor, device, cores, instruction set."""
     return {

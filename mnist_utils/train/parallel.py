@@ -125,9 +125,10 @@ def _sum_over_processes(value: Tensor) -> Tensor:
 class WholeBatchNorm2d(nn.BatchNorm2d):
     """What SyncBatchNorm is on a GPU, for the CPU, where torch has none."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Tensor:
         if not self.training:
-            return super().forward(x)
+            return super().forward(images)
+        x = images.to(self.running_mean.dtype)
         channels = x.size(1)
         sums = _Sum.apply(torch.cat([x.sum((0, 2, 3)), x.new_full((1,), x.numel() / channels)]))
         n = sums[-1].detach()
@@ -138,5 +139,7 @@ class WholeBatchNorm2d(nn.BatchNorm2d):
             self.num_batches_tracked += 1
             self.running_mean.lerp_(mean, self.momentum)
             self.running_var.lerp_(variance * n / (n - 1), self.momentum)
-        scale = self.weight * (variance + self.eps).rsqrt()
-        return centred * scale[:, None, None] + self.bias[:, None, None]
+        scale = (variance + self.eps).rsqrt()
+        if self.weight is not None:
+            scale = scale * self.weight
+        return (centred * scale[:, None, None] + self.bias[:, None, None]).to(images.dtype)

@@ -33,15 +33,16 @@ def line(row: dict) -> str:
 class Bar:
     """A progress bar over all digits of a run, where stderr is a terminal.
 
-    `follow` keeps what it has seen of the epoch in progress, for `parts`.
+    `sizes` are the digits of each epoch, `done` counts the epochs of an earlier run. `follow` keeps
+    what it has seen of the epoch in progress, for `parts`.
     """
 
-    def __init__(self, epochs: int, digits: int, done: int, check: Callable[[], None]):
-        self.epochs, self.digits, self.check = epochs, digits, check
+    def __init__(self, sizes: list[int], done: int, check: Callable[[], None]):
+        self.sizes, self.check = sizes, check
         self.sums: list[tuple[int, float, int]] = []
         self.bar = tqdm(
-            total=epochs * digits,
-            initial=done * digits,
+            total=sum(sizes),
+            initial=sum(sizes[:done]),
             unit=" digits",
             disable=not sys.stderr.isatty(),
         )
@@ -55,10 +56,11 @@ class Bar:
     def follow(self, epoch: int, seen: int, loss_sum, hits) -> None:
         """After a step: digits seen in this epoch, the sum of their losses, hits so far."""
         self.check()
-        self.bar.update((epoch - 1) * self.digits + seen - self.bar.n)
-        if len(self.sums) * self.digits <= seen * PARTS - self.digits:
+        self.bar.update(sum(self.sizes[: epoch - 1]) + seen - self.bar.n)
+        digits = self.sizes[epoch - 1]
+        if len(self.sums) * digits <= seen * PARTS - digits:
             self.sums.append((seen, loss_sum.item(), hits.item()))
-            self.bar.set_description(f"epoch {epoch}/{self.epochs}")
+            self.bar.set_description(f"epoch {epoch}/{len(self.sizes)}")
             self.bar.set_postfix_str(f"loss {loss_sum / seen:.4f}, accuracy {hits / seen:.2%}")
 
     def parts(self) -> list[dict]:
@@ -69,6 +71,6 @@ class Bar:
                 "train_loss": (loss - loss0) / (n - n0),
                 "train_accuracy": (hits - hits0) / (n - n0),
             }
-            rows.append({"epoch": n / self.digits} | means)
+            rows.append({"epoch": n / self.sizes[0]} | means)
         self.sums = []
         return rows

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from mnist_utils import plots
-from mnist_utils.evaluate import evaluate
 from mnist_utils.results import SOURCE
 from mnist_utils.train import progress
 from mnist_utils.train.loop import Training
@@ -13,7 +12,7 @@ from mnist_utils.train.run import splits
 def leave_report(run: Training, data_dir: str | Path | None, out: Path) -> str:
     """Draw `curves.png`, `confusion.png`, `misclassified.png` into `out`; return the table."""
     _, held_out = splits(run.config, data_dir)
-    result = evaluate(run.evaluated, held_out)
+    result = run.evaluation
     pictures = {
         "curves": plots.history(run.history),
         "confusion": plots.confusion(result.confusion),

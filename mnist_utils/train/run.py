@@ -14,7 +14,7 @@ from mnist_utils.command import Stop
 from mnist_utils.config import TrainConfig
 from mnist_utils.errors import InputError
 from mnist_utils.files import write_atomically
-from mnist_utils.train import checkpoint, container, machine, parallel, progress
+from mnist_utils.train import checkpoint, container, machine, parallel, progress, sampling
 from mnist_utils.train.loop import Training, fit
 
 
@@ -55,10 +55,13 @@ def train(
     container.check_gpu()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     split, held_out = splits(settings, data_dir)
-    parallel.check(len(split), settings.batch_size)
+    if settings.augmentation != "albumentations":  # which works on the CPU
+        split = data.Split(split.images.to(device), split.labels.to(device))
+    for size in sampling.epoch_sizes(len(split), settings)[:2]:
+        parallel.check(size, settings.batch_size)
     path = (checkpoints or out) / "checkpoint.safetensors"
     with parallel.group(device):
-        run = Training.start(settings, device)
+        run = Training.start(settings, len(split), device)
         if resume:
             _resume(run, path, watch)
         try:
@@ -86,6 +89,7 @@ def splits(settings: TrainConfig, data_dir: str | Path | None) -> tuple[data.Spl
 def _fit(run: Training, split: data.Split, held_out: data.Split, path: Path, watch) -> None:
     """The loop, with a bar, a line and a checkpoint per epoch, and Ctrl-C between two steps."""
     settings = run.config
+    sizes = sampling.epoch_sizes(len(split), settings)
 
     def after_epoch(row: dict) -> None:
         parts = bar.parts()
@@ -96,12 +100,12 @@ def _fit(run: Training, split: data.Split, held_out: data.Split, path: Path, wat
         tqdm.write(progress.line(row))
         sys.stdout.flush()
         about = {"config": settings.to_dict(), "history": run.history}
-        checkpoint.save_training(path, run.model, run.optimizer, run.average, about)
+        checkpoint.save_training(path, run, about)
         watch(row)
 
     with (
         Stop() as stop,
-        progress.Bar(settings.epochs, len(split), len(run.history), stop.check) as bar,
+        progress.Bar(sizes, len(run.history), stop.check) as bar,
     ):
         fit(run, split, held_out, bar.follow, after_epoch)
 
@@ -126,7 +130,7 @@ def _resume(run: Training, path: Path, watch: Callable[[dict], None]) -> None:
         if parallel.is_first_process():
             print(f"nothing to resume in {path.parent}: starting at epoch 1", flush=True)
         return
-    about = checkpoint.load_training(path, run.model, run.optimizer, run.average)
+    about = checkpoint.load_training(path, run)
     before, now = about["config"], run.config.to_dict()
     if changed := [name for name in now if name not in _FREE and before.get(name) != now[name]]:
         differences = ", ".join(f"{name} {before.get(name)} → {now[name]}" for name in changed)
@@ -147,13 +151,15 @@ def describe_run(run: Training, device: str, held_out: data.Split) -> dict:
         "parameters": sum(p.numel() for p in run.model.parameters()),
         "held_out": last["held_out"],
         "digits": len(held_out),
-        "errors": round((1 - last["held_out_accuracy"]) * len(held_out)),
+        "errors": run.evaluation.n_errors,
+        "mistakes": run.evaluation.mistakes.tolist(),
         "held_out_accuracy": last["held_out_accuracy"],
         "held_out_loss": last["held_out_loss"],
         "train_accuracy": last["train_accuracy"],
         "train_loss": last["train_loss"],
         "wall_seconds": sum(row["seconds"] for row in run.history),
         "cpu_seconds": sum(row["cpu_seconds"] for row in run.history),
+        "precision": run.precision,
         "machine": machine.describe(device),
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
         "epochs": run.history,

@@ -89,7 +89,7 @@ def test_only_what_has_an_interval_prints_one(found):
         key
         for key in found
         if not key.startswith(("source.", "bench."))
-        and not key.endswith((".gap", "train_accuracy"))
+        and not key.endswith(("gap", "train_accuracy"))
         and (key.endswith(kinds) or key.startswith("ablation."))
     }
 

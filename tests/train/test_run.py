@@ -56,8 +56,9 @@ def test_without_the_resource_module_as_on_windows_seconds_are_still_counted(mon
         QUICK,
         replace(QUICK, augmentation="batch", shift=1.0, ema=0.9, schedule="onecycle", lr=0.01),
         replace(QUICK, workers=2),
+        replace(RECIPES["course"], epochs=3, subset=512, validation=500, evaluate_every=1),
     ],
-    ids=["reference", "batch-onecycle-ema", "two-workers"],
+    ids=["reference", "batch-onecycle-ema", "two-workers", "sampling-muon-elastic-bfloat16"],
 )
 def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(quick, monkeypatch, config):
     _, whole = quick(config, "whole")
