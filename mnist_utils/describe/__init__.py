@@ -2,7 +2,8 @@
 
 To use it: `describe(model)`, or `python -m mnist_utils.describe --help`. To understand it: `fields`
 is the lesson's recurrence for branches as well, `costs` its arithmetic, `measured` a second route.
-Machinery, not needed: `reader` follows the data, `operations` knows PyTorch's, `channels` tells
+Machinery, not needed: `reader` runs the network under `guards`, `follow` follows its data, `dims`
+where the axes lie, `operations` and `steps` know what PyTorch's operations read, `channels` tells
 the branches of a concatenation apart.
 """
 

@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mnist_utils.describe import operations
-from mnist_utils.describe.operations import AXES, Dims, Operation, Unreadable
+from mnist_utils.describe.dims import AXES, Dims, Unreadable
+from mnist_utils.describe.operations import Operation
 from mnist_utils.describe.rows import Reads, Source
 
 

@@ -1,8 +1,9 @@
 """What each row of a network sees of the image: the lesson's recurrence, for branches as well.
 
-Pixels are counted from 0 at their centres, so unit `u` sees the pixels `−padding + u·jump` to
-`−padding + u·jump + size − 1`, and `start`, the centre of unit 0's field, is
-`−padding + (size − 1)/2` (Dang Ha's own starts are 0.5 larger).
+Pixels are counted from 0 at their centres, so that after a chain of windows unit `u` sees the
+pixels `−padding + u·jump` to `−padding + u·jump + size − 1`, and `start`, the centre of unit 0's
+field, is `−padding + (size − 1)/2` (Dang Ha's own starts are 0.5 larger). After upsampling the
+jump is a fraction, and units see fields of several sizes.
 
 All of it describes `eval()`, where BatchNorm and Dropout change no receptive field. The field
 of a map is that of all its channels together; those of a concatenation are told apart until they
@@ -10,13 +11,16 @@ mix (`channels`). `measured` finds the same by gradient.
 """
 
 from collections.abc import Iterable, Sequence
+from fractions import Fraction
+from math import gcd, lcm
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from mnist_utils.describe.operations import AXES
+from mnist_utils.describe.dims import AXES
 from mnist_utils.describe.rows import Row, reads_of
+from mnist_utils.describe.steps import Steps
 from mnist_utils.errors import InputError
 from mnist_utils.receptive_field import Window
 
@@ -24,26 +28,53 @@ from mnist_utils.receptive_field import Window
 class Field(NamedTuple):
     """What the units of one map see along one axis, in input pixels.
 
+    Most maps are regular: `spans` holds the first and last pixel that unit 0 sees, and `advance`,
+    the jump, leads from one unit to the next. After upsampling units differ: `spans` then holds
+    those of the first few, and the units after these see the same, `advance` pixels further on.
+
     `fixed`: every unit sees the same pixels, because something global was added (the gate of
     squeeze-and-excitation); `jump` is then the spacing of the map only. `aligned`: all paths
     from the image agree on jump and centre.
     """
 
-    size: int = 1
-    jump: int = 1
-    padding: int = 0  # effective padding: how far unit 0 reaches beyond the image's edge
+    spans: tuple[tuple[int, int], ...] = ((0, 0),)
+    advance: int | Fraction = 1
     fixed: bool = False
     aligned: bool = True
 
     @property
+    def sizes(self) -> tuple[int, int]:
+        """The smallest and the largest number of pixels that a unit sees."""
+        sizes = [last - first + 1 for first, last in self.spans]
+        return min(sizes), max(sizes)
+
+    @property
+    def size(self) -> int:
+        """The largest number of pixels that a unit sees; mostly the same for all."""
+        return self.sizes[1]
+
+    @property
+    def jump(self) -> int | Fraction:
+        """Pixels from the field of one unit to that of the next, on the average."""
+        jump = Fraction(self.advance) / len(self.spans)
+        return int(jump) if jump.denominator == 1 else jump
+
+    @property
+    def padding(self) -> int:
+        """How far unit 0 reaches beyond the image's edge."""
+        return -self.spans[0][0]
+
+    @property
     def start(self) -> float:
         """Centre of unit 0's field; the image's first pixel has its centre at 0."""
-        return -self.padding + (self.size - 1) / 2
+        return sum(self.spans[0]) / 2
 
     def span(self, unit: int) -> tuple[int, int]:
         """First and last pixel that `unit` sees, beyond the image's edge where it is padded."""
-        first = -self.padding + unit * self.jump * (not self.fixed)
-        return first, first + self.size - 1
+        turns, phase = divmod(unit, len(self.spans))
+        moved = 0 if self.fixed else turns * self.advance
+        first, last = self.spans[phase]
+        return first + moved, last + moved
 
 
 CONSTANT = "it does not depend on the image"
@@ -56,15 +87,31 @@ class Unknown(NamedTuple):
     reason: str
 
 
-def after(field: Field, window: Window) -> Field:
-    """The field after one more window: `receptive_field`'s two lines, with the padding."""
-    size, jump, padding, fixed, aligned = field
-    if window.stride == 0:  # one value broadcast to every unit
-        return Field(size, 0, padding, True, aligned)
-    if not fixed:
-        size += window.dilation * (window.kernel_size - 1) * jump
-        padding += window.padding * jump
-    return Field(size, jump * window.stride, padding, fixed, aligned)
+def after(field: Field, window: Window | Steps) -> Field:
+    """The field after one more layer; for a window, `receptive_field`'s two lines.
+
+    The patterns of both repeat; together they do once each has done so a whole number of times.
+    """
+    steps = Steps.of(window)
+    turns = len(field.spans) // gcd(steps.advance, len(field.spans))
+    units = range(turns * len(steps.reads) if steps.advance else len(steps.reads))
+    read = [steps.read_by(unit) for unit in units]
+    spans = tuple((field.span(min(r))[0], field.span(max(r))[1]) for r in read)
+    advance = field.advance * Fraction(len(units) * steps.advance, len(steps.reads))
+    advance /= len(field.spans)
+    if field.fixed or not steps.advance:  # one value broadcast to every unit
+        return Field(spans[:1], advance / len(units), True, field.aligned)
+    return _shortest(Field(spans, int(advance), False, field.aligned))
+
+
+def _shortest(field: Field) -> Field:
+    """The same field by the shortest pattern."""
+    n = len(field.spans)
+    for length in (k for k in range(1, n) if n % k == 0 and field.advance * k % n == 0):
+        short = field._replace(spans=field.spans[:length], advance=field.advance * length // n)
+        if all(short.span(unit) == span for unit, span in enumerate(field.spans)):
+            return short
+    return field
 
 
 def merge(fields: Sequence[Field], units: int, pixels: int) -> Field | None:
@@ -75,19 +122,27 @@ def merge(fields: Sequence[Field], units: int, pixels: int) -> Field | None:
     """
     local = [f for f in fields if not f.fixed]
     jumps, fixed = {f.jump for f in local or fields}, len(local) < len(fields)
-    aligned = all(f.aligned for f in fields) and len({(f.jump, f.start) for f in local}) <= 1
+    turn = lcm(*(len(f.spans) for f in local))  # units after which all local patterns repeat
+    patterns = {(f.jump, *(f.span(u) for u in range(turn))) for f in local}
+    centres = {(jump, *map(sum, spans)) for jump, *spans in patterns}
+    aligned = all(f.aligned for f in fields) and len(centres) <= 1
     if local and len(jumps) > 1 and units > 1:
         return None
-    spans = [f.span(0) for f in fields]
     if fixed and units > 1:  # what is global must cover, in the image, what the others see
-        spans = [(max(first, 0), min(last, pixels - 1)) for first, last in spans]
-        first, last = _union(s for f, s in zip(fields, spans, strict=True) if f.fixed)
+        clipped = [(max(first, 0), min(last, pixels - 1)) for first, last in _first(fields)]
+        first, last = _union(s for f, s in zip(fields, clipped, strict=True) if f.fixed)
         for f in local:
             if f.span(0)[0] < first > 0 or f.span(units - 1)[1] > last < pixels - 1:
                 return None
-        spans = [(first, last)]
-    first, last = _union(spans)
-    return Field(last - first + 1, max(jumps), -first, fixed or len(jumps) > 1, aligned)
+        return Field(((first, last),), max(jumps), True, aligned)
+    if fixed or len(jumps) > 1:
+        return Field((_union(_first(fields)),), max(jumps), True, aligned)
+    spans = tuple(_union(f.span(u) for f in local) for u in range(turn))
+    return _shortest(Field(spans, int(turn * max(jumps)), False, aligned))
+
+
+def _first(fields: Sequence[Field]) -> list[tuple[int, int]]:
+    return [f.span(0) for f in fields]
 
 
 def _union(spans: Iterable[tuple[int, int]]) -> tuple[int, int]:
@@ -155,7 +210,7 @@ def _meet(row: Row, found: list, image: tuple[int, int], global_context: bool):
         field = merge([one[axis] for one in found], row.extent[axis], image[axis])
         if field is None:
             jumps = sorted({one[axis].jump for one in found})
-            why = f"jumps {jumps}" if len(jumps) > 1 else "different reach"
+            why = f"jumps {', '.join(map(str, jumps))}" if len(jumps) > 1 else "different reach"
             return Unknown(row.name, f"branches of {why} meet: its units see fields of many sizes")
         both.append(field)
     return tuple(both)
@@ -164,12 +219,13 @@ def _meet(row: Row, found: list, image: tuple[int, int], global_context: bool):
 def chain(rows: Sequence[Row], index: int) -> list[tuple[Window, Window]]:
     """The windows from the image to row `index`, for `receptive_field` and `variance`.
 
-    Raises InputError when branches meet on the way: they have no single chain.
+    Raises InputError when branches meet on the way, or units are not windows: no single chain.
     """
     windows = []
     while index:
         row = rows[index]
-        if row.reason or len(row.inputs) != 1:
+        slide = all(isinstance(window, Window) for window in row.windows)
+        if row.reason or len(row.inputs) != 1 or not slide:
             raise InputError(f"{row.name} has no single chain of windows to the image")
         windows.append(row.windows)
         index = row.inputs[0]
@@ -210,15 +266,14 @@ def pixels(rows: Sequence[Row], index: int, unit: tuple[int, int]) -> Tensor:
     return reached.get((0, 0), torch.zeros(rows[0].extent)) > 0
 
 
-def _taps(window: Window, units: int, inputs: int) -> Tensor:
+def _taps(window: Window | Steps, units: int, inputs: int) -> Tensor:
     """Matrix (units, inputs) of 0 and 1: which position of the map before each unit reads."""
-    matrix = torch.zeros(units, inputs)
-    taps = torch.arange(window.kernel_size) * window.dilation - window.padding
+    matrix, steps = torch.zeros(units, inputs), Steps.of(window)
     for unit in range(units):
-        position = unit * window.stride + taps
-        if window.border == "reflect":
+        position = torch.tensor(steps.read_by(unit))
+        if steps.border == "reflect":
             position = inputs - 1 - (inputs - 1 - position.abs()).abs()
-        elif window.border == "replicate":
+        elif steps.border == "replicate":
             position = position.clamp(0, inputs - 1)
         matrix[unit, position[(position >= 0) & (position < inputs)]] = 1
     return matrix

@@ -4,6 +4,7 @@ The second route to what `fields` works out: the network itself runs, with every
 """
 
 import copy
+import math
 from collections.abc import Sequence
 
 import torch
@@ -45,6 +46,26 @@ def all_ones(
         output = output_of(twin, image, layer)
         (gradient,) = torch.autograd.grad(at_unit(output, unit).sum(), image)
     return gradient[0].sum(0)
+
+
+def reached_by_nan(
+    model: nn.Module, input_shape: Sequence[int], axis: int, *, layer: str = ""
+) -> Tensor:
+    """Return (units, pixels): which stripes of the image reach which units, along one axis.
+
+    The third route: the network runs as it is, once for each stripe, a row (`axis` 0) or a column
+    (1) of the image being NaN, and whatever is computed from NaN is NaN. It sees what is multiplied
+    by a weight of 0 as well, and nothing is put in place of anything.
+    """
+    twin = copy.deepcopy(model).eval()
+    reached = []
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        for pixel in range(input_shape[1 + axis]):
+            image = torch.zeros(1, *input_shape)
+            image.select(2 + axis, pixel).fill_(math.nan)
+            output = output_of(twin, image, layer)
+            reached.append(output.isnan()[0].any(0).any(1 - axis))
+    return torch.stack(reached, 1)
 
 
 IDENTITY = {"abs", "alpha_dropout", "batch_norm", "celu", "clamp", "dropout", "dropout2d", "elu"}

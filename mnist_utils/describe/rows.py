@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mnist_utils.describe.operations import POINT
+from mnist_utils.describe.dims import POINT
+from mnist_utils.describe.steps import Steps
 from mnist_utils.errors import InputError
 from mnist_utils.receptive_field import Window
 
@@ -29,7 +30,7 @@ class Row:
     kind: str
     inputs: tuple[int, ...]
     extent: tuple[int, int] = (1, 1)  # units along height and width; 1 where there is no such axis
-    windows: tuple[Window, Window] = (POINT, POINT)
+    windows: tuple[Window | Steps, Window | Steps] = (POINT, POINT)
     reason: str = ""
     output_shape: tuple[int, ...] = ()  # of one sample
     products: tuple[tuple[int, ...], ...] = ()  # multiply-adds (MACs), as factors

@@ -4,12 +4,13 @@ import html
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from fractions import Fraction
 
 from torch import nn
 
 from mnist_utils.describe.costs import Cost, costs
 from mnist_utils.describe.fields import CONSTANT, Unknown, fields
-from mnist_utils.describe.reader import read
+from mnist_utils.describe.reader import read, uncompiled
 from mnist_utils.describe.rows import Row
 
 COLUMNS = ("layer", "kind", "output", "receptive field", "jump", "parameters", "MACs")
@@ -27,14 +28,15 @@ class Line:
     kind: str
     output_shape: list[int] | None
     receptive_field: int | list[int] | None
-    jump: int | list[int] | None
+    jump: float | list[float] | None  # a fraction after upsampling: 0.5
     start: float | list[float] | None
     parameters: int  # first used here; a container's own rows count them, it does not
     macs: int
     padding: int | list[int] | None = None
+    smallest_field: int | list[int] | None = None  # where it differs from unit to unit
     status: str = "known"  # or "unknown", "constant", or "not called" in eval()
     reason: str = ""
-    same_for_all_units: bool = False  # something global lets every unit see the same pixels
+    same_for_all_units: bool | list[bool] = False  # something global shows all the same pixels
     aligned: bool | None = None  # all paths agree on jump and centre
     frozen: int = 0
     parameter_formula: str = ""
@@ -103,9 +105,14 @@ class Description:
             if row.container:
                 numbers = [f"({n:,})" for n in (row.parameters_inside, row.macs_inside)]
             size, jump = _show(row.receptive_field), _show(row.jump)
+            if row.smallest_field != row.receptive_field:
+                size = f"{_show(row.smallest_field)} to {size}"
+            if row.jump is None and row.receptive_field is not None:
+                jump = "–"
             if row.receptive_field is None and row.status != "unknown":
                 size = jump = f"({row.status})"
-            size += "*" * row.same_for_all_units
+            if row.same_for_all_units:
+                size = _show(_starred(row.receptive_field, row.same_for_all_units))
             cells.append((name, row.kind, _show(row.output_shape or "–"), size, jump, *numbers))
         return cells
 
@@ -161,6 +168,7 @@ def describe(
     (1, 28, 28). `global_context=False` leaves out what squeeze-and-excitation and its like add to
     the fields. The model is left as it is. Raises InputError: see `reader.read`.
     """
+    model = uncompiled(model)
     input_shape = tuple(input_shape or _usual_shape(model))
     rows = read(model, input_shape)
     by_row, unused = costs(model, rows)
@@ -226,19 +234,39 @@ def _seen(name: str, found) -> dict:
         return none | {"status": "unknown", "reason": f"{after}{found.source}: {found.reason}"}
     return {
         "receptive_field": _both([f.size for f in found]),
-        "jump": _both([f.jump for f in found]),
-        "start": _both([int(f.start) if f.start.is_integer() else f.start for f in found]),
+        "jump": _both([_number(f.jump) or None for f in found]),
+        "start": _both([_number(f.start) for f in found]),
         "padding": _both([f.padding for f in found]),
-        "same_for_all_units": any(f.fixed for f in found),
+        "smallest_field": _both([f.sizes[0] for f in found]),
+        "same_for_all_units": _both([f.fixed for f in found]),
         "aligned": all(f.aligned for f in found),
     }
+
+
+def _number(value) -> int | float:
+    """A whole number as such, so that it is shown without a point."""
+    return int(value) if value == int(value) else float(value)
 
 
 def _both(values: list):
     return values[0] if values[0] == values[1] else values
 
 
+def _starred(sizes: int | list[int], fixed: bool | list[bool]) -> str | list[str]:
+    """A star at each size that is the same for all units."""
+    if isinstance(sizes, int) and isinstance(fixed, bool):
+        return f"{sizes}*"
+    sizes = sizes if isinstance(sizes, list) else [sizes] * 2
+    fixed = fixed if isinstance(fixed, list) else [fixed] * 2
+    return [f"{size}{'*' * mark}" for size, mark in zip(sizes, fixed, strict=True)]
+
+
 def _show(value) -> str:
     if value is None:
         return "?"
-    return "×".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+    if isinstance(value, (list, tuple)):
+        return "×".join("–" if v is None else _show(v) for v in value)
+    if isinstance(value, float) and not value.is_integer():  # a jump after upsampling
+        fraction = str(Fraction(value).limit_denominator(10_000))
+        return {"1/2": "½", "1/4": "¼", "3/4": "¾", "1/8": "⅛"}.get(fraction, fraction)
+    return str(value)

@@ -1,0 +1,59 @@
+"""What a network may not do while it is read: go by chance, or work in threads of its own."""
+
+import random
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy
+import torch
+
+from mnist_utils.errors import InputError
+
+CHANCE = (
+    "forward draws random numbers and goes by them in eval(), so that its layers may differ from "
+    "run to run; describe the parts"
+)
+
+
+@contextmanager
+def no_chance() -> Iterator[None]:
+    """Leave the random states as they were; refuse a network that used Python's or NumPy's."""
+    python, of_numpy = random.getstate(), numpy.random.get_state()
+    before = _states()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+        if _states() != before:
+            raise InputError(CHANCE)
+    finally:
+        random.setstate(python)
+        numpy.random.set_state(of_numpy)
+
+
+def _states() -> tuple:
+    _, keys, *rest = numpy.random.get_state()
+    return random.getstate(), keys.tobytes(), rest
+
+
+@contextmanager
+def no_threads() -> Iterator[None]:
+    """What `forward` does in threads of its own would go unseen: refuse to start any."""
+    reading, start = threading.get_ident(), threading.Thread.start
+
+    def guarded(thread: threading.Thread) -> None:
+        if threading.get_ident() == reading:
+            raise InputError("forward starts a thread, whose operations cannot be followed")
+        start(thread)
+
+    threading.Thread.start = guarded
+    try:
+        yield
+    finally:
+        threading.Thread.start = start
+
+
+# What tells a network where its image lies; it might go by the answer.
+ASKS_DEVICE = {
+    getattr(torch.Tensor, name).__get__ for name in ("device", "is_cpu", "is_cuda", "is_meta")
+}
