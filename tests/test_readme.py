@@ -58,6 +58,15 @@ def test_no_markdown_is_left_over(page):
     assert not re.search(r"`|\*\*|\]\(|<!--", page[1].text)
 
 
+def test_no_figure_s_mark_begins_a_line():
+    """GitHub would end the paragraph there, even where no Markdown is left over."""
+    lines = (ROOT / "README.md").read_text().splitlines()
+    torn = [
+        line for line in lines if line.startswith("<!--=") and not line.startswith("<!--=table.")
+    ]
+    assert torn == []
+
+
 def test_the_test_sees_a_mark_that_begins_a_line():
     broken = Page("Beyond\n<!--=a.b-->35 times<!--/--> `fast` is [dead](link).")
     assert "`fast` is [dead](link)" in broken.text

@@ -138,10 +138,8 @@ def _ablations(folder: Path) -> dict[str, Claim]:
         whole = results.runs(ablation(recipe), folder)
         for change in ("nothing changed", *changes):
             name = ablation(recipe, change if change in changes else "")
-            row, key = (
-                results.summary(name, folder),
-                f"ablation.{recipe}.{change.replace(' ', '_')}",
-            )
+            row = results.summary(name, folder)
+            key = f"ablation.{recipe}.{change.replace(' ', '_')}"
             about = _about(name, row)
             found[key] = Claim(
                 f"validation accuracy ± s.d., {recipe}, {change}", spread(row),
@@ -234,11 +232,7 @@ def tables(found: dict[str, Claim]) -> dict[str, str]:
         beside.append(f"| {name.replace('_', ' ')} | {cells} |")
     cost = ["| training | test accuracy | CPU seconds | timed |", "|---|---|---|---|"]
     for label, accuracy, seconds in (
-        (
-            "`reference`, the stored run, machine not idle",
-            "reference.test_accuracy",
-            "reference.stored",
-        ),
+        ("`reference`, stored; not idle", "reference.test_accuracy", "reference.stored"),
         ("`reference`, 20 naive epochs, extrapolated from a fifth of one", "", "reference"),
         ("`course`, whole", "course.accuracy", "course"),
         ("`fast`, whole", "fast.accuracy", "fast"),

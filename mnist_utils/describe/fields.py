@@ -123,8 +123,7 @@ def merge(fields: Sequence[Field], units: int, pixels: int) -> Field | None:
     local = [f for f in fields if not f.fixed]
     jumps, fixed = {f.jump for f in local or fields}, len(local) < len(fields)
     turn = lcm(*(len(f.spans) for f in local))  # units after which all local patterns repeat
-    patterns = {(f.jump, *(f.span(u) for u in range(turn))) for f in local}
-    centres = {(jump, *map(sum, spans)) for jump, *spans in patterns}
+    centres = {(f.jump, *(sum(f.span(u)) for u in range(turn))) for f in local}
     aligned = all(f.aligned for f in fields) and len(centres) <= 1
     if local and len(jumps) > 1 and units > 1:
         return None

@@ -180,9 +180,9 @@ def attend(op) -> tuple[Dims, list[tuple[Dims, list[Window]]]]:
     Each unit of the first map, the queries, meets every unit of the others, as if they were pooled.
     """
     if "attention" in op.name:
-        sums, (query, *others) = {-2}, (dims for *_, dims in op.maps)
+        query, *others = (dims for *_, dims in op.maps)
         result = (*query[:-1], mixed((), op.shape[-1]))
-        spent = [(query, set())] + [(dims, sums | {-1}) for dims in others]
+        spent = [(query, set())] + [(dims, {-2, -1}) for dims in others]
     else:
         by_side = {id(t): dims for t, _, dims in op.maps}
         left, right = (by_side[id(op.arguments[k])] for k in PRODUCTS[op.name][-2:])
@@ -291,10 +291,11 @@ def shuffle(op):
     factor = next(v for k, v in op.arguments.items() if k.endswith("factor"))
     if any(len(dim) != 1 for dim in op.dims[-2:]) or axes_of(op.dims[-3], 1):
         raise Unreadable("it moves pixels of a flattened map")
-    window = Window(factor, factor)
-    if op.name == "pixel_shuffle":
-        window = resized(1, factor, "nearest")
     dims = op.changed({len(op.dims) - 3})
+    window = resized(1, factor, "nearest")
+    if op.name == "pixel_unshuffle":
+        window = Window(factor, factor)
+        dims = (*dims[:-3], ((op.shape[-3], PIECE),), *dims[-2:])
     return _windows_over(op._replace(maps=[(op.maps[0][0], op.maps[0][1], dims)]), [window] * 2)
 
 

@@ -154,6 +154,14 @@ def test_some_pixels_of_a_patch_are_not_taken_for_all():
     assert (row.status, "some of the pixels of a patch" in row.reason) == ("unknown", True)
 
 
+def test_one_channel_of_a_pixel_unshuffle_is_not_taken_for_the_whole_patch():
+    class First(nn.Module):
+        def forward(self, image):
+            return F.pixel_unshuffle(image, 2)[:, :1]
+
+    assert describe(First()).rows[-1].status == "unknown"
+
+
 def test_upsampling_is_no_chain_of_windows():
     rows = read(nn.Sequential(nn.Conv2d(1, 1, 3), nn.Upsample(scale_factor=2)), (1, 8, 8))
     with pytest.raises(InputError, match="single chain"):
