@@ -15,7 +15,7 @@ class Window(NamedTuple):
     Unit `u` reads positions `u·stride − padding + t·dilation` for `t = 0 .. kernel_size − 1`.
     A pointwise layer is `Window(1)`; global pooling over `n` units `Window(n, n)`; `stride=0`
     says that one value is broadcast to every unit. `border` tells what lies beyond the map's
-    edge: nothing to read (`zeros`), or its own units again (`reflect`, `replicate`).
+    edge: nothing to read (`zeros`), or its own units again (`reflect`, `replicate`, `circular`).
     """
 
     kernel_size: int

@@ -2,9 +2,9 @@
 
 To use it: `describe(model)`, or `python -m mnist_utils.describe --help`. To understand it: `fields`
 is the lesson's recurrence for branches as well, `costs` its arithmetic, `measured` a second route.
-Machinery, not needed: `reader` runs the network under `guards`, `follow` follows its data, `dims`
-where the axes lie, `operations` and `steps` know what PyTorch's operations read, `channels` tells
-the branches of a concatenation apart.
+`show` prints. Machinery, not needed: `reader` runs the network under `guards`, `follow` follows its
+data, `dims` where the axes lie; `rules` is the table of PyTorch's operations, `operations`,
+`products` and `steps` know what each reads; `channels` tells a concatenation's branches apart.
 """
 
 __all__ = ["Description", "Line", "describe", "read"]

@@ -2,6 +2,7 @@
 python -m mnist_utils.describe torchvision.models:resnet50 --input 3 224 224 --json
 """
 
+import argparse
 import importlib
 import inspect
 import sys
@@ -70,7 +71,14 @@ def parser() -> command.Parser:
         help="leave out of the fields what squeeze-and-excitation, or GroupNorm's statistics, "
         "show to every unit: the whole image",
     )  # fmt: skip
-    parser.add_argument("--json", action="store_true", help="a list of objects instead of a table")
+    parser.add_argument(
+        "--brief", action=argparse.BooleanOptionalAction,
+        help="convolutions, pools and containers only, as deep as 40 lines allow; usual on a "
+        "terminal for a network of more rows than that",
+    )  # fmt: skip
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="a list of objects instead of a table")
+    form.add_argument("--markdown", action="store_true", help="the table in Markdown")
     return parser
 
 
@@ -78,13 +86,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line."""
     options = parser().parse_args(arguments)
     from mnist_utils.describe import describe  # torch, which --help need not wait for
+    from mnist_utils.describe.show import LONG
 
     sys.path.insert(0, "")  # networks in files of the current folder
     with warnings.catch_warnings(), redirect_stdout(sys.stderr):  # what a network prints itself
         warnings.simplefilter("ignore")
         model = load(options.target)
         found = describe(model, options.input, global_context=not options.without_global_context)
-    print(found.to_json() if options.json else found)
+    brief = options.brief
+    if brief is None:
+        brief = sys.stdout.isatty() and len(found.rows) > LONG
+    if options.json:
+        print(found.to_json())
+    else:
+        print(found.to_markdown(brief) if options.markdown else found.to_text(brief))
 
 
 if __name__ == "__main__":

@@ -13,15 +13,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mnist_utils.describe import operations
-from mnist_utils.describe.dims import AXES, Dims, Unreadable
+from mnist_utils.describe import operations, products
+from mnist_utils.describe.dims import AXES, Dims, Unreadable, has_tokens, opened
 from mnist_utils.describe.operations import Operation
 from mnist_utils.describe.rows import Reads, Source
 
 
 def shape_of(dims: Dims) -> tuple[int, ...]:
     """A map's shape without its height and width."""
-    return tuple(prod(n for n, label in dim if label not in AXES) for dim in dims)
+    return tuple(prod(n for n, k in opened(dim) if k not in AXES) for dim in dims)
 
 
 def follow(
@@ -32,8 +32,11 @@ def follow(
     `maps` are its inputs: row, dims, groups (a tensor of `shape_of(dims)`, None for one group).
     Raises Unreadable for an operation that moves channels in a way that is not followed here.
     """
-    several = rule is operations.cat and (
-        len({row for row, *_ in maps}) > 1 or len(maps) < len(op.arguments["tensors"])
+    tokens = rule is operations.cat and has_tokens(dims[op.arguments["dim"]])
+    several = (
+        rule is operations.cat
+        and not tokens
+        and (len({row for row, *_ in maps}) > 1 or len(maps) < len(op.arguments["tensors"]))
     )
     padded = op.name == "constant_pad_nd" and len(dims) == 4 and shape_of(dims) != shape_of(op.dims)
     if not several and not padded and all(groups is None for *_, groups in maps):
@@ -50,6 +53,12 @@ def follow(
 def unchanged(row: int, groups: Tensor | None) -> Reads:
     """What a row reads that leaves the groups of `row` as they are."""
     return () if groups is None else tuple(((row, g),) for g in range(int(groups.max()) + 1))
+
+
+def vary(groups: Tensor | None) -> set[int]:
+    """The dimensions, counted from the last, along which groups differ."""
+    n = 0 if groups is None else groups.dim()
+    return {d - n for d in range(n) if (groups != groups.narrow(d, 0, 1)).any()}
 
 
 def _masks(maps: list[tuple]) -> tuple[list[Tensor], list[Source]]:
@@ -71,7 +80,7 @@ def _grouped(mask: Tensor, sources: list[Source]) -> tuple[Tensor | None, Reads]
 def _flow(rule, op: Operation, masks: list[Tensor], dims: Dims) -> Tensor:
     """The mask of the output."""
     mask, shape = masks[0], shape_of(dims)
-    if rule is operations.cat:
+    if rule is operations.cat and not has_tokens(dims[op.arguments["dim"]]):
         return _cat(op, masks)
     if rule is operations.permute:
         return mask.permute(*operations.order(op), -1)
@@ -79,7 +88,14 @@ def _flow(rule, op: Operation, masks: list[Tensor], dims: Dims) -> Tensor:
         return _any(mask, op.chosen("dim")).reshape(*shape, -1)
     if rule is operations.cut:
         return _cut(op, mask).reshape(*shape, -1)
-    if rule in (operations.join, operations.statistics):
+    if rule in (operations.join, operations.statistics, operations.cat):
+        sizes = [
+            (n, m)
+            for other in masks
+            for n, m in zip(other.shape[-2::-1], shape[::-1], strict=False)
+        ]
+        if any(n not in (1, m) for n, m in sizes):
+            raise Unreadable("it joins channels that see different fields to height or width")
         for other in masks[1:]:
             mask = mask | other
         if rule is operations.statistics or not operations.statistics(op):
@@ -92,8 +108,8 @@ def _flow(rule, op: Operation, masks: list[Tensor], dims: Dims) -> Tensor:
     if op.name == "glu":
         first, second = mask.chunk(2, next(iter(op.chosen("dim"))))
         return first | second
-    if rule is operations.matmul:
-        return _any(mask, {operations.multiplied(op)}).expand(*shape, -1)
+    if rule is products.matmul:
+        return _any(mask, {products.multiplied(op)}).expand(*shape, -1)
     if rule is operations.convolution and set(mask.shape[2:-1]) == {1}:
         groups = op.arguments["groups"]
         return _within(mask, groups).repeat_interleave(shape[1] // groups, 1)

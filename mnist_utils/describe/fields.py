@@ -12,6 +12,7 @@ mix (`channels`). `measured` finds the same by gradient.
 
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
+from functools import lru_cache
 from math import gcd, lcm
 from typing import NamedTuple
 
@@ -180,6 +181,8 @@ def _field(row: Row, inputs: list, image: tuple[int, int], global_context: bool)
         return Unknown(row.name, row.reason or CONSTANT)
     if not global_context:
         inputs = _local(inputs)
+    if row.alike and not all(field.fixed for found in inputs for field in found):
+        return Unknown(row.name, "tokens that see the image lie beside units of smaller fields")
     moved = [tuple(map(after, found, row.windows)) for found in inputs]
     return _meet(row, moved, image, True)
 
@@ -208,7 +211,7 @@ def _meet(row: Row, found: list, image: tuple[int, int], global_context: bool):
     for axis in AXES:
         field = merge([one[axis] for one in found], row.extent[axis], image[axis])
         if field is None:
-            jumps = sorted({one[axis].jump for one in found})
+            jumps = sorted({one[axis].jump for one in found if not one[axis].fixed})
             why = f"jumps {', '.join(map(str, jumps))}" if len(jumps) > 1 else "different reach"
             return Unknown(row.name, f"branches of {why} meet: its units see fields of many sizes")
         both.append(field)
@@ -265,6 +268,32 @@ def pixels(rows: Sequence[Row], index: int, unit: tuple[int, int]) -> Tensor:
     return reached.get((0, 0), torch.zeros(rows[0].extent)) > 0
 
 
+def pixels_with_holes(rows: Sequence[Row], found: Sequence) -> dict[int, list[int]]:
+    """For rows whose units leave pixels out: how many a middle unit reads, and of how many.
+
+    Holes open where a dilated kernel, or a strided one, steps further than the field before it is
+    wide; later rows may close them again.
+    """
+    open_, counts = set(), {}
+    for i, row in enumerate(rows):
+        known = [j for j in row.inputs if not isinstance(found[j], Unknown)]
+        opens = any(
+            isinstance(w, Window) and w.kernel_size > 1 and w.dilation * f.jump > f.size
+            for j in known
+            for w, f in zip(row.windows, found[j], strict=True)
+        )
+        if isinstance(found[i], Unknown) or not (opens or open_.intersection(known)):
+            continue
+        mask = pixels(rows, i, tuple(n // 2 for n in row.extent))
+        (top, bottom), (left, right) = bounding_box(mask)
+        read, box = int(mask.sum()), (bottom - top + 1) * (right - left + 1)
+        if read < box:
+            open_.add(i)
+            counts[i] = [read, box]
+    return counts
+
+
+@lru_cache(1024)
 def _taps(window: Window | Steps, units: int, inputs: int) -> Tensor:
     """Matrix (units, inputs) of 0 and 1: which position of the map before each unit reads."""
     matrix, steps = torch.zeros(units, inputs), Steps.of(window)
@@ -274,6 +303,8 @@ def _taps(window: Window | Steps, units: int, inputs: int) -> Tensor:
             position = inputs - 1 - (inputs - 1 - position.abs()).abs()
         elif steps.border == "replicate":
             position = position.clamp(0, inputs - 1)
+        elif steps.border == "circular":
+            position = position % inputs
         matrix[unit, position[(position >= 0) & (position < inputs)]] = 1
     return matrix
 

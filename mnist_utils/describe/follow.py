@@ -4,7 +4,7 @@
 in `forward`.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -21,26 +21,28 @@ from mnist_utils.describe.dims import (
     WIDTH,
     Dims,
     Unreadable,
+    blended,
     extent_of,
+    has_tokens,
     is_interleaved,
     mixed,
     size_of,
 )
 from mnist_utils.describe.operations import (
-    ATTENTION,
-    READS_VALUES,
-    RULE_OF,
-    SHAPE_ONLY,
     Operation,
-    attend,
     cat,
+    convolution,
+    cut,
     join,
-    matmul,
-    multiply_adds,
+    pad,
+    pool,
+    slid,
     statistics,
     whole,
 )
+from mnist_utils.describe.products import ATTENTION, attend, matmul, multiply_adds
 from mnist_utils.describe.rows import Reads, Row
+from mnist_utils.describe.rules import READS_VALUES, RULE_OF, SHAPE_ONLY
 from mnist_utils.errors import InputError
 
 
@@ -171,11 +173,11 @@ class Reader(TorchDispatchMode):
         else:
             return
         name = self._unique(layer)
+        for row in self.rows[layer.first :]:
+            row.name = name if layer.leaf else row.name or name
         if not layer.leaf:
             self._add_container(name, layer.kind, index, range(layer.first, len(self.rows)))
             return
-        for row in self.rows[layer.first :]:
-            row.name = name
         row = self.rows[index]
         row.kind, row.shown = layer.kind or layer.name.rpartition(".")[2], True
         row.products, row.parameters = tuple(layer.products), tuple(layer.parameters)
@@ -301,11 +303,15 @@ class Reader(TorchDispatchMode):
             if rule not in (join, cat, matmul) and (len(op.maps) > 1 or first is not op.maps[0][0]):
                 raise Unreadable("its weights or indices are computed from the image")
             dims, windows = rule(op)
+            if dims is None:
+                return
             maps = [(i, own, g) for (_, i, own), g in zip(op.maps, groups, strict=True)]
-            if rule is join:
+            tokens = rule is cat and has_tokens(dims[op.arguments["dim"]])
+            if rule is join or tokens:
                 maps = [self._spread(*one, dims) for one in maps]
                 if axes := statistics(op):
                     maps.append(self._pooled(op, maps, dims, axes))
+                    dims = tuple(map(blended, dims))
                 inputs = [index for index, *_ in maps]
             follow = channels.follow(rule, op, maps, dims, outputs)
         except Unreadable as error:
@@ -314,6 +320,10 @@ class Reader(TorchDispatchMode):
                 self._bind(out, index, tuple(mixed((), n) for n in out.shape))
             return
         made = [(self._new(inputs, dims, windows, reads=reads), g) for g, reads in follow]
+        if rule in (convolution, pool):
+            self.rows[-1].slid = tuple(slid(op))
+        taken = rule is cut and list(windows) == [BROADCAST, BROADCAST]
+        self.rows[-1].alike = taken or (tokens and len(maps) > 1)
         for k, out in enumerate(outputs):
             if len(dims) == out.dim():  # split gives maps with fewer channels each
                 fitted = zip(dims, out.shape, strict=True)
@@ -323,6 +333,13 @@ class Reader(TorchDispatchMode):
             else:
                 self._keep([out])
 
+    def wrap(self, output: Tensor, padded: Tensor, widths: Sequence[int]) -> None:
+        """Circular padding, which PyTorch writes in parts."""
+        arguments = {"input": padded, "pad": list(widths)}
+        index, dims, groups = self._lookup(padded)
+        op = Operation("circular_pad", arguments, [(padded, index, dims)], tuple(output.shape))
+        self._follow(pad, op, [groups], [output])
+
     def _keep(self, outputs: list[Tensor]) -> None:
         """Statistics beside the result: what reads them is not followed."""
         self.unread |= {self._storage(out) for out in outputs}
@@ -330,12 +347,12 @@ class Reader(TorchDispatchMode):
 
     def _attend(self, op: Operation, groups: list, output: Tensor) -> None:
         """Pool what is summed over, spread it over the units that remain, and join."""
-        if any(g is not None for g in groups):
-            raise Unreadable("it multiplies maps whose channels see different fields")
         dims, pooled = attend(op)
         inputs = []
-        for (_, index, _), (rest, windows) in zip(op.maps, pooled, strict=True):
-            if any(w != POINT for w in windows):
+        for (_, index, _), g, (rest, windows, summed) in zip(op.maps, groups, pooled, strict=True):
+            if channels.vary(g) - {summed}:
+                raise Unreadable("it multiplies maps whose channels see different fields")
+            if g is not None or any(w != POINT for w in windows):
                 index = self._new((index,), rest, windows)
             inputs.append(self._spread(index, rest, None, dims)[0])
         self._bind(output, self._new(inputs, dims), dims)
@@ -386,5 +403,7 @@ class _Calls(TorchFunctionMode):
             self.reader.refuse_values()
         self.reader.open_call(name)
         output = func(*args, **(kwargs or {}))
+        if name == "pad" and "circular" in (kwargs or {}).values() and self.reader.depends(args[0]):
+            self.reader.wrap(output, *args)
         self.reader.close(output)
         return output

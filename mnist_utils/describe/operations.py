@@ -1,8 +1,4 @@
-"""One tensor operation read as windows: where the image's axes lie, and what slides along them.
-
-The table at the end of this module holds PyTorch's own (ATen's) operations by name. An operation
-that is not in it is not guessed: `reader` makes it a row with a reason.
-"""
+"""One tensor operation read as windows: where the image's axes lie, and what slides along them."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -12,23 +8,28 @@ from torch import Tensor
 from mnist_utils.describe.dims import (
     AXES,
     BROADCAST,
-    PIECE,
     POINT,
     Dim,
     Dims,
+    Piece,
+    Tokens,
     Unreadable,
     axes_of,
+    blended,
     extent_of,
+    has_tokens,
+    layout,
     mixed,
+    opened,
     regroup,
     size_of,
+    unmixed,
 )
 from mnist_utils.describe.steps import Steps, resized, transposed
 from mnist_utils.receptive_field import Window
 
-# --- The table of operations, PyTorch's own (ATen's) names -------------------------------------
-# Each rule returns the dims of the output and the windows along height and width; what the channels
-# do meanwhile matters after a concatenation only, and is followed in `channels`.
+# Each rule returns the dims of the output, None where it reads nothing, and the windows along
+# height and width; what channels do matters after a concatenation only, and is in `channels`.
 
 
 class Operation(NamedTuple):
@@ -62,27 +63,45 @@ def whole(dims: Dims, axes: Iterable[int]) -> list[Window]:
 
 
 def join(op):
-    """Pointwise on one map or several: activations, sums, products, gates."""
+    """Pointwise on one map or several: activations, sums, products, gates.
+
+    Channels that meet an axis in which their own map is one unit long are read by all its units.
+    """
     dims = []
     for d in range(-len(op.shape), 0):
-        here = [m[d] for *_, m in op.maps if len(m) >= -d]
-        full = [dim for dim in here if size_of(dim) == op.shape[d]]
-        if len({tuple(axes_of(dim, 1)) for dim in full}) > 1:
-            raise Unreadable("it joins maps whose axes lie differently")
+        here = [(m[d], m) for *_, m in op.maps if len(m) >= -d]
+        full = [(dim, m) for dim, m in here if size_of(dim) == op.shape[d]]
         if not full:  # a constant is larger than every map: they are broadcast
-            full = [((op.shape[d], axes_of(dim)[0]),) for dim in here if len(axes_of(dim)) == 1]
-            full = full or [mixed(here[0] if here else (), op.shape[d])]
-        dims.append(max(full, key=lambda dim: len([k for _, k in dim if k is not None])))
-    long = {
-        label for dim in dims for label in axes_of(dim, 1)
-    }  # a pooled map has none: forget its own
+            full = [((op.shape[d], axes_of(dim)[0]),) for dim, _ in here if len(axes_of(dim)) == 1]
+            dims.append((full or [mixed(here[0][0] if here else (), op.shape[d])])[0])
+            continue
+        dim = max((dim for dim, _ in full), key=lambda dim: (len(layout(dim)), _told(dim)))
+        others = [(o, m) for o, m in full if layout(o) != layout(dim)]
+        if any(layout(o) or any(extent_of(m)[k] > 1 for k in axes_of(dim, 1)) for o, m in others):
+            raise Unreadable("it joins maps whose axes lie differently")
+        lacking = any(layout(m[d] if len(m) >= -d else ()) != layout(dim) for *_, m in op.maps)
+        dims.append(blended(dim) if lacking else dim)
+    # a pooled map has no axes: forget its own
+    long = {label for dim in dims for label in axes_of(dim, 1)}
     dims = [tuple((n, k) for n, k in dim if n > 1 or k not in long) for dim in dims]
     return tuple(dims), (POINT, POINT)
+
+
+def _told(dim: Dim) -> tuple[int, int]:
+    """How much a dimension says: of several that lie alike, the one that says most is kept."""
+    return sum(k is not None for _, k in dim), -len(unmixed(dim))
 
 
 def cat(op):
     d = op.arguments["dim"] % len(op.shape)
     maps = [m if op.name == "cat" else (*m[:d], (), *m[d:]) for *_, m in op.maps]
+    *before, last = op.arguments["tensors"]
+    units = [label for _, label in opened(maps[-1][d])]
+    if op.name == "cat" and op.maps[-1][0] is last and units and set(units) <= set(AXES):
+        if any(extent_of(m) != (1, 1) for m in maps[:-1]):
+            raise Unreadable("it lays maps side by side along height or width")
+        label = Tokens(maps[-1][d], sum(t.shape[d] for t in before), mixed=len(maps) > 1)
+        return (*maps[-1][:d], ((op.shape[d], label),), *maps[-1][d + 1 :]), (POINT, POINT)
     for m in maps:
         if axes_of(m[d], 1) or (m[d] and all(k in AXES for _, k in m[d])):
             raise Unreadable("it lays maps side by side along height or width")
@@ -103,14 +122,14 @@ def unfold(op):
         columns = _each(op, 2, ("kernel_size", 1), ("stride", 1), ("padding", 0), ("dilation", 1))
         windows = [Window(*w) for w in zip(*columns, strict=True)]
         units = _windows_over(op._replace(shape=_patches(op, windows)), windows)[0][-2:]
-        return (*dims[:-3], ((op.shape[-2], PIECE),), units[0] + units[1]), windows
+        return (*dims[:-3], ((op.shape[-2], Piece()),), units[0] + units[1]), windows
     d = op.arguments["dimension"] % len(dims)
     if len(dims[d]) != 1 or not axes_of(dims[d]):
         raise Unreadable("it takes patches of what is not height or width alone")
     axis, size = dims[d][0][1], op.arguments["size"]
     windows[axis] = Window(size, op.arguments["step"])
     dims[d] = ((op.shape[d], axis),)
-    return (*dims, ((size, PIECE),)), windows
+    return (*dims, ((size, Piece()),)), windows
 
 
 def _patches(op, windows) -> tuple[int, ...]:
@@ -123,7 +142,7 @@ def _patches(op, windows) -> tuple[int, ...]:
 
 
 def _refuse_pieces(dim: Dim) -> None:
-    if any(label == PIECE for _, label in dim):
+    if any(isinstance(label, Piece) for label in unmixed(dim)):
         raise Unreadable("it takes some of the pixels of a patch")
 
 
@@ -147,55 +166,16 @@ def reduce(op):
     over = op.chosen("dim")
     windows = whole(op.dims, [k for d in over for k in axes_of(op.dims[d])])
     dims = tuple(mixed(dim, 1) if d in over else dim for d, dim in enumerate(op.dims))
+    keeps_no_piece(dims, windows)
     return (dims if len(dims) == len(op.shape) else regroup(dims, op.shape)), windows
 
 
-def multiplied(op) -> int:
-    """The dimension that a product sums over."""
-    sides = [i for i, k in enumerate(PRODUCTS[op.name]) if op.arguments[k] is op.maps[0][0]]
-    if len(op.maps) > 1 or not sides:
-        raise Unreadable("it multiplies a map by itself")
-    return len(op.dims) - (2 if sides == [1] else 1)
-
-
-def matmul(op):
-    """A Linear layer reads the whole of the dimension that it multiplies.
-
-    Where that is the height or the width by itself, each of the new units sees all of it.
-    """
-    d = multiplied(op)
-    axes = axes_of(op.dims[d], 1)
-    if len(axes) == len(op.dims[d]) == 1:
-        extent, n = size_of(op.dims[d]), op.shape[d]
-        windows = [
-            Window(extent, stride=0 if n > 1 else extent) if k in axes else POINT for k in AXES
-        ]
-        return (*op.dims[:d], ((n, axes[0]),), *op.dims[d + 1 :]), windows
-    return op.changed({d}), whole(op.dims, axes_of(op.dims[d]))
-
-
-def attend(op) -> tuple[Dims, list[tuple[Dims, list[Window]]]]:
-    """A product of maps, or attention: the result's dims; of each map what is left, and windows.
-
-    Each unit of the first map, the queries, meets every unit of the others, as if they were pooled.
-    """
-    if "attention" in op.name:
-        query, *others = (dims for *_, dims in op.maps)
-        result = (*query[:-1], mixed((), op.shape[-1]))
-        spent = [(query, set())] + [(dims, {-2, -1}) for dims in others]
-    else:
-        by_side = {id(t): dims for t, _, dims in op.maps}
-        left, right = (by_side[id(op.arguments[k])] for k in PRODUCTS[op.name][-2:])
-        both = set(axes_of(left[-2], 1)) & set(axes_of(right[-1], 1))
-        columns = mixed((), op.shape[-1]) if both else right[-1]
-        result = (*left[:-1], columns)
-        spent = [(left, {-1}), (right, {-2, -1} if both else {-2})]
-    pooled = []
-    for dims, over in spent:
-        axes = [k for d in over for k in axes_of(dims[d])]
-        rest = tuple(mixed(m, 1) if d - len(dims) in over else m for d, m in enumerate(dims))
-        pooled.append((rest, whole(dims, axes)))
-    return result, pooled
+def keeps_no_piece(dims: Dims, windows: list[Window]) -> None:
+    """Refuse what takes patches together pixel by pixel: such a unit reads with holes."""
+    mixing = [k for k in AXES if windows[k] != POINT]
+    left = [label for dim in dims for label in unmixed(dim) if isinstance(label, Piece)]
+    if mixing and any(piece.axis in (None, *mixing) for piece in left):
+        raise Unreadable("it mixes patches, and keeps their pixels apart")
 
 
 def _windows_over(op, windows, channels=False):
@@ -209,7 +189,7 @@ def _windows_over(op, windows, channels=False):
             continue
         dim = [f for f in dims[d] if f[0] > 1] or dims[d]
         axes = axes_of(dim)
-        if axes and len(dim) > 1:
+        if len(axes) > 1 or (axes and len(dim) > 1):
             raise Unreadable("it slides over flattened pixels")
         if axes:
             along[axes[0]] = window
@@ -233,29 +213,31 @@ def _each(op, n, *keys_and_defaults):
         yield value * (n // len(value))
 
 
+def slid(op) -> list[Window]:
+    """What a convolution or a pool is given: kernel, stride, padding and dilation."""
+    if "convolution" in op.name:
+        kernel = op.arguments["weight"].shape[2:]
+        rest = _each(op, len(kernel), ("stride", 1), ("padding", 0), ("dilation", 1))
+        return [Window(*w) for w in zip(kernel, *rest, strict=True)]
+    kernel = op.arguments["kernel_size"]
+    keys = ("kernel_size", 0), ("stride", kernel), ("padding", 0), ("dilation", 1)
+    columns = _each(op, dimensions_slid_over(op), *keys)
+    return [Window(*w) for w in zip(*columns, strict=True)]
+
+
 def convolution(op):
-    kernel = op.arguments["weight"].shape[2:]
     if op.arguments["groups"] > 1 and axes_of(op.dims[1], 1):
         raise Unreadable("its groups cut the height or width into pieces")
-    rest = _each(op, len(kernel), ("stride", 1), ("padding", 0), ("dilation", 1))
-    kind = transposed if op.arguments["transposed"] else Window
-    windows = [kind(*w) for w in zip(kernel, *rest, strict=True)]
+    windows = slid(op)
+    if op.arguments["transposed"]:
+        windows = [transposed(*w[:4]) for w in windows]
     if any(isinstance(w, Steps) and not all(w.reads) for w in windows):
         raise Unreadable("a transposed convolution some of whose units read nothing")
     return _windows_over(op, windows, channels=True)
 
 
 def pool(op):
-    kernel = op.arguments["kernel_size"]
-    columns = _each(
-        op,
-        dimensions_slid_over(op),
-        ("kernel_size", 0),
-        ("stride", kernel),
-        ("padding", 0),
-        ("dilation", 1),
-    )
-    return _windows_over(op, [Window(*w) for w in zip(*columns, strict=True)])
+    return _windows_over(op, slid(op))
 
 
 def _flat(values) -> list:
@@ -295,14 +277,19 @@ def shuffle(op):
     window = resized(1, factor, "nearest")
     if op.name == "pixel_unshuffle":
         window = Window(factor, factor)
-        dims = (*dims[:-3], ((op.shape[-3], PIECE),), *dims[-2:])
+        dims = (*dims[:-3], ((op.shape[-3], Piece()),), *dims[-2:])
     return _windows_over(op._replace(maps=[(op.maps[0][0], op.maps[0][1], dims)]), [window] * 2)
 
 
 def pad(op):
     before = op.arguments.get("pad", op.arguments.get("padding"))[-2::-2]
     kinds = {"constant": "zeros", "reflection": "reflect", "replication": "replicate"}
-    border = kinds[op.name.split("_")[0]]
+    kind = op.name.split("_")[0]
+    border = kinds.get(kind, kind)
+    units, extra = op.dims[-2], op.shape[-2] - size_of(op.dims[-2])
+    if len(axes_of(units, 1)) > 1 and [n for n in before if n] == before[-2:-1] == [extra]:
+        tokens = ((op.shape[-2], Tokens(units, extra)),)  # zeros before the units of a map
+        return (*op.dims[:-2], tokens, op.dims[-1]), (POINT, POINT)
     return _windows_over(op, [Window(1, padding=n, border=border) for n in before])
 
 
@@ -321,10 +308,18 @@ def cut(op):
     here, size, windows = op.dims[d], size_of(op.dims[d]), [POINT, POINT]
     start, step, new = bounds(op)
     if new != size and axes_of(here, 1):
-        if len(here) > 1:
+        (_, label), *more = here
+        if isinstance(label, Tokens) and step == 1 and (start, new) == (label.extra, size - start):
+            here = label.units
+        elif isinstance(label, Tokens) and start + step * (new - 1) < label.extra:
+            if not label.mixed:
+                return None, windows
+            here, windows = mixed(here, new), [BROADCAST, BROADCAST]
+        elif isinstance(label, Tokens) or more:
             raise Unreadable("it takes some of the flattened pixels")
-        windows[here[0][1]] = Window(1, step, -start)
-        here = ((new, here[0][1]),)
+        else:
+            windows[label] = Window(1, step, -start)
+            here = ((new, label),)
     elif new != size:
         _refuse_pieces(here)
         here = mixed(here, new)
@@ -332,7 +327,7 @@ def cut(op):
     return (regroup(dims, op.shape) if op.name == "select" else dims), windows
 
 
-def _index(op):
+def index(op):
     used = [d for d, i in enumerate(op.arguments["indices"]) if i is not None]
     if (
         len(used) != 1
@@ -344,7 +339,7 @@ def _index(op):
     return op.changed(set(used)), (POINT, POINT)
 
 
-def _along(op):
+def along_channels(op):
     """Reordering, cutting or accumulating along channels leaves the fields as they are."""
     over = op.chosen("dims") if "dims" in op.arguments else op.chosen("dim", default=1)
     if any(axes_of(op.dims[d], 1) for d in over):
@@ -355,6 +350,21 @@ def _along(op):
         dims = tuple(mixed(m, 1) if d in over else m for d, m in enumerate(op.dims))
         return regroup(dims, op.shape), (POINT, POINT)
     return op.changed({d for d in over if size_of(op.dims[d]) != op.shape[d]}), (POINT, POINT)
+
+
+def roll(op):
+    """What is pushed out at one end comes in at the other."""
+    windows = [POINT, POINT]
+    shifts, over = (_flat([op.arguments[key]]) for key in ("shifts", "dims"))
+    if len(over) != len(shifts):
+        raise Unreadable("it rolls a flattened map")
+    for shift, dim in zip(shifts, (op.dims[d] for d in over), strict=True):
+        _refuse_pieces(dim)
+        if axes := axes_of(dim, 1):
+            if len(axes) > 1 or has_tokens(dim) or size_of(dim) > extent_of((dim,))[axes[0]]:
+                raise Unreadable("it rolls flattened pixels")
+            windows[axes[0]] = Window(1, padding=shift, border="circular")
+    return op.dims, windows
 
 
 def stretch(op):
@@ -388,55 +398,3 @@ def statistics(op) -> list[int]:
     else:
         over = range(1, len(op.dims)) if "group_norm" in op.name else ()
     return [k for d in over for k in axes_of(op.dims[d], 1)]
-
-
-PRODUCTS = {"mm": ("self", "mat2"), "bmm": ("self", "mat2"), "addmm": ("mat1", "mat2")}
-PRODUCTS |= {"baddbmm": ("batch1", "batch2")}
-ATTENTION = {f"_scaled_dot_product_{k}" for k in ("attention_math", "flash_attention_for_cpu")}
-ATTENTION |= {f"_scaled_dot_product_{k}_attention" for k in ("flash", "efficient", "cudnn")}
-RULES = {
-    # and all that PyTorch tags as pointwise
-    join: "_fused_rms_norm _log_softmax _native_batch_norm_legit _prelu_kernel _safe_softmax "
-    "_softmax _to_copy alias copy detach hardswish hardtanh leaky_relu lift_fresh "
-    "log_sigmoid_forward native_batch_norm native_dropout native_group_norm native_layer_norm "
-    "prelu rrelu_with_noise",
-    cat: "cat stack",
-    unfold: "im2col unfold",
-    view: "_reshape_alias _unsafe_view flatten reshape squeeze unsqueeze view",
-    permute: "permute t transpose",
-    reduce: "amax amin argmax argmin linalg_vector_norm logsumexp max mean min std sum var",
-    matmul: " ".join(PRODUCTS),
-    convolution: "_convolution convolution",
-    pool: "avg_pool1d avg_pool2d avg_pool3d max_pool2d_with_indices max_pool3d_with_indices",
-    resize: "_adaptive_avg_pool2d _adaptive_avg_pool3d _upsample_bilinear2d_aa "
-    "_upsample_nearest_exact2d adaptive_max_pool2d upsample_bicubic2d upsample_bilinear2d "
-    "upsample_nearest2d",
-    shuffle: "pixel_shuffle pixel_unshuffle",
-    pad: "constant_pad_nd reflection_pad1d reflection_pad2d replication_pad1d replication_pad2d",
-    cut: "select slice",
-    _index: "index",
-    _along: "channel_shuffle cumsum flip glu index_select native_channel_shuffle roll sort split "
-    "split_with_sizes topk unbind",
-    stretch: "expand repeat",
-    restride: "as_strided",
-}
-RULE_OF = {name: rule for rule, names in RULES.items() for name in names.split()}
-SHAPE_ONLY = {f"{k}_like" for k in ("empty", "full", "ones", "rand", "randn", "zeros")}
-SHAPE_ONLY |= {"new_empty", "new_empty_strided", "new_full", "new_ones", "new_zeros"}
-READS_VALUES = {"_local_scalar_dense", "equal", "__array__", "__dlpack__", "numpy", "tolist"}
-
-
-def multiply_adds(name: str, a: dict, out) -> list[tuple[int, ...]]:
-    """The MACs of one operation on one sample, as the factors one would multiply on paper."""
-    if RULE_OF.get(name) is convolution:
-        n, _, *places = (a["input"] if a["transposed"] else out).shape
-        return [(*a["weight"].shape, *places, *[n] * (n > 1))]  # n: maps laid in the batch
-    if name in ("mv", "addmv", "dot"):
-        return [tuple(a["mat" if name == "addmv" else "self"].shape)]
-    if name in PRODUCTS:
-        left, right = (a[k].shape for k in PRODUCTS[name])
-        return [(*right[-2:], *(n for n in left[:-1] if n > 1))]
-    if name.startswith("_scaled_dot_product"):
-        query, key, value = (a[k].shape for k in ("query", "key", "value"))
-        return [(*query, key[-2]), (*query[:-1], *value[-2:])]
-    return []

@@ -91,7 +91,7 @@ def _run(
         return reader.run()
     except InputError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _Failed(f" at {path[-1]}" if path[-1] else "") from error
 
 

@@ -39,6 +39,8 @@ class Row:
     shown: bool = False
     inside: tuple[int, ...] = ()
     reads: Reads = ()
+    slid: tuple[Window, ...] = ()  # of a convolution or a pool, as it was written
+    alike: bool = False  # can be read only where every unit of its inputs sees the same
 
 
 def find(rows: Sequence[Row], name: str) -> int:

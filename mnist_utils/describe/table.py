@@ -1,27 +1,24 @@
 """One table of a network: shapes, receptive fields, parameters, multiply-adds, layer by layer."""
 
-import html
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from fractions import Fraction
 
 from torch import nn
 
+from mnist_utils.describe import show
 from mnist_utils.describe.costs import Cost, costs
-from mnist_utils.describe.fields import CONSTANT, Unknown, fields
+from mnist_utils.describe.fields import CONSTANT, Unknown, fields, pixels_with_holes
 from mnist_utils.describe.reader import read, uncompiled
 from mnist_utils.describe.rows import Row
-
-COLUMNS = ("layer", "kind", "output", "receptive field", "jump", "parameters", "MACs")
 
 
 @dataclass(frozen=True)
 class Line:
     """One layer, functional call or container. Where the axes differ: [vertical, horizontal].
 
-    Sizes are in input pixels; `start` is the centre of unit 0's field, the image's first pixel
-    having its centre at 0; `padding` is how far that field reaches beyond the image's edge.
+    Fields, jumps and starts are in input pixels; `start` is the centre of unit 0's field, the
+    image's first pixel having its centre at 0.
     """
 
     name: str
@@ -32,8 +29,14 @@ class Line:
     start: float | list[float] | None
     parameters: int  # first used here; a container's own rows count them, it does not
     macs: int
+    kernel_size: int | list[int] | None = None  # these four of convolutions and pools alone
+    stride: int | list[int] | None = None
     padding: int | list[int] | None = None
+    dilation: int | list[int] | None = None
     smallest_field: int | list[int] | None = None  # where it differs from unit to unit
+    local_field: int | list[int] | None = None  # without what is global, where that is mixed in
+    field_padding: int | list[int] | None = None  # how far unit 0's field reaches beyond the edge
+    pixels_read: list[int] | None = None  # [read, of the box] by a middle unit, if it has holes
     status: str = "known"  # or "unknown", "constant", or "not called" in eval()
     reason: str = ""
     same_for_all_units: bool | list[bool] = False  # something global shows all the same pixels
@@ -55,6 +58,7 @@ class Description:
     model: str
     input_shape: tuple[int, int, int]
     rows: list[Line]
+    conclusion: str = ""  # what a unit sees before the map becomes one unit, and after that
 
     def _total(self, column: str) -> int:
         return sum(getattr(row, column) for row in self.rows)
@@ -95,68 +99,19 @@ class Description:
         """A list of objects, one a line, with the fields of `Line` as keys."""
         return "[\n" + ",\n".join(json.dumps(asdict(row)) for row in self.rows) + "\n]"
 
-    def _cells(self) -> list[tuple[str, ...]]:
-        cells = []
-        for row in self.rows:
-            if row.container and "." in row.name:
-                continue
-            name = f"= {row.name}" if row.container else row.name
-            numbers = [f"{n:,}" if n else "" for n in (row.parameters, row.macs)]
-            if row.container:
-                numbers = [f"({n:,})" for n in (row.parameters_inside, row.macs_inside)]
-            size, jump = _show(row.receptive_field), _show(row.jump)
-            if row.smallest_field != row.receptive_field:
-                size = f"{_show(row.smallest_field)} to {size}"
-            if row.jump is None and row.receptive_field is not None:
-                jump = "–"
-            if row.receptive_field is None and row.status != "unknown":
-                size = jump = f"({row.status})"
-            if row.same_for_all_units:
-                size = _show(_starred(row.receptive_field, row.same_for_all_units))
-            cells.append((name, row.kind, _show(row.output_shape or "–"), size, jump, *numbers))
-        return cells
+    def to_text(self, brief: bool = False) -> str:
+        """The table as text; `brief` shows as many levels of containers as fit in 40 lines."""
+        return show.text(self, brief)
 
-    def _notes(self) -> list[str]:
-        frozen = f", {self.frozen:,} of them frozen" if self.frozen else ""
-        uncounted = [r.reason for r in self.rows if r.status == "unknown" and not r.macs]
-        least = any("not in the table" in r and not r.startswith("after") for r in uncounted)
-        notes = [
-            f"{self.parameters:,} parameters{frozen}; {'at least ' * least}{self.macs:,} MACs and "
-            f"{self.activation_bytes:,} bytes of activations for one image of "
-            f"{_show(self.input_shape)}"
-        ]
-        if any(row.container for row in self.rows):
-            notes.append("= a container: its last layer's shape and field, (the sum of its layers)")
-        if any(row.same_for_all_units for row in self.rows):
-            notes.append("* every unit sees the same pixels, because something global is mixed in")
-        reasons = dict.fromkeys(r.reason for r in self.rows if r.status == "unknown")
-        if reasons:
-            notes.append("? unknown, and so is all that comes after:")
-            first = [r.removeprefix("after ") for r in reasons]
-            notes += [f"  {r}" for r in dict.fromkeys(first)]
-        return notes
+    def to_markdown(self, brief: bool = False) -> str:
+        """The table in Markdown."""
+        return show.markdown(self, brief)
 
     def __str__(self) -> str:
-        table = [COLUMNS, *self._cells()]
-        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-        lines = []
-        for cells in table:
-            sides = [c.ljust if i < 3 else c.rjust for i, c in enumerate(cells)]
-            lines.append("  ".join(s(w) for s, w in zip(sides, widths, strict=True)).rstrip())
-        rule = "─" * (sum(widths) + 2 * len(widths) - 2)
-        return "\n".join([lines[0], rule, *lines[1:], rule, *self._notes()])
+        return self.to_text()
 
     def _repr_html_(self) -> str:
-        def line(cells, tag="td"):
-            inner = "".join(
-                f'<{tag} style="text-align:{"left" if i < 3 else "right"}">{html.escape(c)}</{tag}>'
-                for i, c in enumerate(cells)
-            )
-            return f"<tr>{inner}</tr>"
-
-        body = "".join(line(cells) for cells in self._cells())
-        notes = "<br>".join(html.escape(note) for note in self._notes())
-        return f"<table><thead>{line(COLUMNS, 'th')}</thead><tbody>{body}</tbody></table>{notes}"
+        return show.page(self)
 
 
 def describe(
@@ -172,23 +127,67 @@ def describe(
     input_shape = tuple(input_shape or _usual_shape(model))
     rows = read(model, input_shape)
     by_row, unused = costs(model, rows)
+    found = fields(rows, global_context)
+    shared = any(not isinstance(f, Unknown) and any(axis.fixed for axis in f) for f in found)
+    own = fields(rows, False) if shared else found
+    holes = pixels_with_holes(rows, found)
     lines = []
-    for row, cost, seen in zip(rows, by_row, fields(rows, global_context), strict=True):
-        inside = [by_row[j] for j in row.inside]
-        if inside:
-            inside += [c for c in unused if c.name.startswith(f"{row.name}.")]
+    for i, row in enumerate(rows):
         if row.shown:
-            about = {"inputs": _feeding(rows, row)}
-            lines.append(_line(row, cost, inside) | about | _seen(row.name, seen))
+            inside = [by_row[j] for j in row.inside]
+            if inside:
+                inside += [c for c in unused if c.name.startswith(f"{row.name}.")]
+            about = {"inputs": _feeding(rows, row), "pixels_read": holes.get(i)}
+            line = _line(row, by_row[i], inside) | _slid(rows, row) | _seen(row.name, found[i])
+            lines.append(Line(**line | about | _own(found[i], own[i])))
     for cost in unused:
         nothing = dict.fromkeys(("output_shape", "receptive_field", "jump", "start"))
         about = {"name": cost.name or "(itself)", "kind": cost.kind, "status": "not called"}
-        lines.append(about | nothing | _spent(cost))
-    return Description(type(model).__name__, input_shape, [Line(**line) for line in lines])
+        lines.append(Line(**about | nothing | _spent(cost)))
+    return Description(type(model).__name__, input_shape, lines, _conclusion(rows, own, found))
+
+
+def _usual_shape(model: nn.Module) -> tuple[int, int, int]:
+    modules = model.modules() if isinstance(model, nn.Module) else ()
+    channels = next((m.in_channels for m in modules if isinstance(m, nn.Conv2d)), 1)
+    return (3, 224, 224) if channels == 3 else (1, 28, 28)
+
+
+def _conclusion(rows: Sequence[Row], own: Sequence, found: Sequence) -> str:
+    """What a unit sees while there is a map, and what the output sees: the design's question."""
+    steps = [i for i, row in enumerate(rows) if row.shown and row.inputs and not row.inside]
+    maps = [k for k, i in enumerate(steps) if max(rows[i].extent) > 1]
+    if not maps or isinstance(found[steps[maps[-1]]], Unknown):
+        return ""
+    last, after = steps[maps[-1]], steps[maps[-1] + 1 :]
+    if not after:
+        return f"A middle unit of the last map sees {_covers(rows, last, found)}."
+    alone = found if isinstance(own[last], Unknown) else own
+    covers = _covers(rows, last, alone)
+    if covers != _covers(rows, last, found):
+        covers += " by itself, the rest by what is global"
+    before = f"Before {rows[after[0]].name} a middle unit sees {covers}"
+    if isinstance(found[after[-1]], Unknown):
+        return f"{before}."
+    return f"{before}; the output sees {_covers(rows, after[-1], found)}."
+
+
+def _covers(rows: Sequence[Row], i: int, found: Sequence) -> str:
+    """How many of the image's pixels the middle unit of a row sees, along height and width."""
+    seen, most = [], list(rows[0].extent)
+    for field_, n, pixels in zip(found[i], rows[i].extent, most, strict=True):
+        first, last = field_.span(n // 2)
+        seen.append(max(0, min(last, pixels - 1) - max(first, 0) + 1))
+    if seen == most:
+        return f"all {show.show(_both(most))}"
+    return f"{show.show(_both(seen))} of {show.show(_both(most))} pixels"
+
+
+# --- The entries of a Line -----------------------------------------------------------------------
 
 
 def _line(row: Row, cost: Cost, inside: list[Cost]) -> dict:
-    """The entries of a Line that its row and its costs give; `inside` are a container's costs."""
+    """What its row and its costs give; `inside` are a container's costs."""
     return _spent(cost) | {
         "name": row.name,
         "kind": row.kind,
@@ -197,14 +196,6 @@ def _line(row: Row, cost: Cost, inside: list[Cost]) -> dict:
         "parameters_inside": sum(c.parameters for c in inside),
         "macs_inside": sum(c.macs for c in inside),
     }
-
-
-def _feeding(rows: Sequence[Row], row: Row) -> list[str]:
-    """The names of the rows that feed one; parts of the same layer are looked through."""
-    names = []
-    for before in (rows[i] for i in row.inputs):
-        names += _feeding(rows, before) if before.name == row.name else [before.name]
-    return list(dict.fromkeys(names))
 
 
 def _spent(cost: Cost) -> dict:
@@ -218,16 +209,29 @@ def _spent(cost: Cost) -> dict:
     }
 
 
-def _usual_shape(model: nn.Module) -> tuple[int, int, int]:
-    modules = model.modules() if isinstance(model, nn.Module) else ()
-    channels = next((m.in_channels for m in modules if isinstance(m, nn.Conv2d)), 1)
-    return (3, 224, 224) if channels == 3 else (1, 28, 28)
+def _feeding(rows: Sequence[Row], row: Row) -> list[str]:
+    """The names of the rows that feed one; parts of the same layer are looked through."""
+    names = []
+    for before in (rows[i] for i in row.inputs):
+        names += _feeding(rows, before) if before.name == row.name else [before.name]
+    return list(dict.fromkeys(names))
+
+
+def _slid(rows: Sequence[Row], row: Row) -> dict:
+    """Kernel, stride, padding and dilation; what a layer pads beforehand is a part of it."""
+    if not row.slid:
+        return {}
+    sizes, strides, padding, dilations = map(list, zip(*(w[:4] for w in row.slid), strict=True))
+    for before in (rows[i] for i in row.inputs if rows[i].name == row.name):
+        padding = [p + w.padding for p, w in zip(padding, before.windows, strict=False)]
+    columns = {"kernel_size": sizes, "stride": strides, "padding": padding, "dilation": dilations}
+    return {name: _both(values) for name, values in columns.items()}
 
 
 def _seen(name: str, found) -> dict:
-    """The entries of a Line that speak of its field."""
+    """What speaks of its field."""
     if isinstance(found, Unknown):
-        none = dict.fromkeys(("receptive_field", "jump", "start", "padding"))
+        none = dict.fromkeys(("receptive_field", "jump", "start"))
         if found.reason == CONSTANT:
             return none | {"status": "constant", "reason": CONSTANT}
         after = "" if found.source == name else "after "
@@ -236,11 +240,19 @@ def _seen(name: str, found) -> dict:
         "receptive_field": _both([f.size for f in found]),
         "jump": _both([_number(f.jump) or None for f in found]),
         "start": _both([_number(f.start) for f in found]),
-        "padding": _both([f.padding for f in found]),
+        "field_padding": _both([f.padding for f in found]),
         "smallest_field": _both([f.sizes[0] for f in found]),
         "same_for_all_units": _both([f.fixed for f in found]),
         "aligned": all(f.aligned for f in found),
     }
+
+
+def _own(found, own) -> dict:
+    """The field without what is global, where that is another."""
+    known = found is not own and not isinstance(found, Unknown) and not isinstance(own, Unknown)
+    if not known or not any(f.fixed and not o.fixed for f, o in zip(found, own, strict=True)):
+        return {}
+    return {"local_field": _both([f.size for f in own])}
 
 
 def _number(value) -> int | float:
@@ -249,24 +261,4 @@ def _number(value) -> int | float:
 
 
 def _both(values: list):
-    return values[0] if values[0] == values[1] else values
-
-
-def _starred(sizes: int | list[int], fixed: bool | list[bool]) -> str | list[str]:
-    """A star at each size that is the same for all units."""
-    if isinstance(sizes, int) and isinstance(fixed, bool):
-        return f"{sizes}*"
-    sizes = sizes if isinstance(sizes, list) else [sizes] * 2
-    fixed = fixed if isinstance(fixed, list) else [fixed] * 2
-    return [f"{size}{'*' * mark}" for size, mark in zip(sizes, fixed, strict=True)]
-
-
-def _show(value) -> str:
-    if value is None:
-        return "?"
-    if isinstance(value, (list, tuple)):
-        return "×".join("–" if v is None else _show(v) for v in value)
-    if isinstance(value, float) and not value.is_integer():  # a jump after upsampling
-        fraction = str(Fraction(value).limit_denominator(10_000))
-        return {"1/2": "½", "1/4": "¼", "3/4": "¾", "1/8": "⅛"}.get(fraction, fraction)
-    return str(value)
+    return values[0] if values[0] == values[-1] else values

@@ -7,9 +7,12 @@ import sys
 
 import pytest
 import torch
+import torch.nn.functional as F
 import torchvision.models as zoo
+from networks import Written
 from torch import nn
 
+from mnist_utils import models
 from mnist_utils.describe import describe
 from mnist_utils.describe.__main__ import load, main
 from mnist_utils.errors import InputError
@@ -55,7 +58,12 @@ def test_resnet50_as_json(described):
     fields = {n: rows[n]["receptive_field"] for n in ("layer2", "layer3", "layer4")}
     assert fields == {"layer2": 91, "layer3": 267, "layer4": 427}
     last = rows["layer4"]
-    assert (last["jump"], last["start"], last["padding"], last["aligned"]) == (32, 0, 213, True)
+    assert (last["jump"], last["start"], last["field_padding"], last["aligned"]) == (
+        32,
+        0,
+        213,
+        True,
+    )
     assert last["output_shape"] == [2048, 7, 7]
     assert rows["layer4.2"]["kind"] == "Bottleneck"
     model = zoo.resnet50()
@@ -66,9 +74,9 @@ def test_resnet50_as_json(described):
 def test_axes_that_differ_are_written_vertical_first():
     model = nn.Sequential(nn.Conv2d(1, 1, (3, 5), (2, 1), (0, 1)))
     row = describe(model, (1, 20, 30))["0"]
-    assert (row.receptive_field, row.jump, row.start, row.padding) == (
-        [3, 5], [2, 1], 1, [0, 1],
-    )  # fmt: skip
+    assert (row.receptive_field, row.jump, row.start) == ([3, 5], [2, 1], 1)
+    assert (row.kernel_size, row.stride, row.padding) == ([3, 5], [2, 1], [0, 1])
+    assert row.field_padding == [0, 1]
     assert row.output_shape == [1, 9, 28]
 
 
@@ -119,13 +127,125 @@ def test_the_table_as_text(command):
     status, out, err = command(main, "mnist_utils.models:Model3")
     lines = out.splitlines()
     assert (status, err) == (0, "")
-    assert " ".join(lines[0].split()) == "layer kind output receptive field jump parameters MACs"
-    (row,) = [line.split() for line in lines if line.startswith("block1.1.0")]
-    assert row == ["block1.1.0", "Conv2d", "10×24×24", "5", "1", "910", "518,400"]
+    header = "layer kind k s p d output field jump start parameters MACs"
+    assert " ".join(lines[0].split()) == header
+    (row,) = [line for line in lines if line.startswith("block1.1.0")]
+    assert " ".join(row.split()) == "block1.1.0 Conv2d 3 1 0 1 10×24×24 5 1 2 910 518,400"
+    (pool,) = [line for line in lines if line.startswith("pool")]
+    assert " ".join(pool.split()) == "pool MaxPool2d 2 2 0 1 10×11×11 8 2 3½"
+    assert "Before gap a middle unit sees 24 of 28 pixels; the output sees all 28." in lines
     (total,) = [line for line in lines if line.startswith("6,016 parameters")]
     assert "1,164,180 MACs" in total
     assert any(line.startswith("= block1 ") and "(1,980)" in line for line in lines)
     assert not any(line.startswith("= block1.0") for line in lines)
+
+
+LAYERS = {
+    "padding same": (nn.Conv2d(1, 1, 3, padding="same", dilation=2), (3, 1, 2, 2)),
+    "reflect": (nn.Conv2d(1, 1, 5, 2, 2, padding_mode="reflect"), (5, 2, 2, 1)),
+    "circular": (nn.Conv2d(1, 1, 5, 1, 2, padding_mode="circular"), (5, 1, 2, 1)),
+    "transposed": (nn.ConvTranspose2d(1, 1, 4, 2, 1), (4, 2, 1, 1)),
+    "average": (nn.AvgPool2d(3, 2), (3, 2, 0, 1)),
+    "functional": (Written(lambda s, x: F.max_pool2d(x, 2, dilation=3)), (2, 2, 0, 3)),
+    "no window": (nn.ReLU(), (None,) * 4),
+    "over the whole map": (nn.AdaptiveAvgPool2d(1), (None,) * 4),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_kernel_stride_padding_and_dilation_are_shown_as_they_were_written(name):
+    layer, expected = LAYERS[name]
+    row = describe(nn.Sequential(layer), (1, 12, 12)).rows[0]
+    assert (row.kernel_size, row.stride, row.padding, row.dilation) == expected
+
+
+def test_holes_of_a_dilated_network_are_counted():
+    """Two 3×3 convolutions, dilated twice, over pixels pooled by two: a hundred of 18 × 18."""
+    described = describe(models.build("FieldNet18Dilated"))
+    assert described["features.4"].pixels_read == [100, 324]
+    assert " 18 (100/324) " in str(described)
+    assert described["gap"].pixels_read is None
+    assert describe(zoo.resnet18(), (3, 64, 64))["layer4"].pixels_read is None
+
+
+def test_own_field_stands_beside_the_global_one():
+    described = describe(zoo.mobilenet_v3_small())
+    assert described["features.1"].local_field == 7
+    assert " 7 / 224* " in str(described)
+    assert described["features.0"].local_field is None
+    assert describe(Model3())["gap"].local_field is None
+
+
+def test_a_field_larger_than_the_image_is_marked():
+    page = str(describe(zoo.resnet18(), (3, 1, 1)))
+    assert " 435> " in page
+    assert "> larger than the image" in page
+    assert ">" not in str(describe(Model3()))
+
+
+@pytest.mark.parametrize(
+    ("model", "shape", "said"),
+    [
+        (nn.Conv2d(1, 1, 5), (1, 9, 9), "A middle unit of the last map sees 5 of 9 pixels."),
+        (
+            nn.Sequential(nn.Conv2d(1, 1, (3, 5)), nn.Flatten(), nn.Linear(6 * 6, 2)),
+            (1, 8, 10),
+            "Before 2 a middle unit sees 3×5 of 8×10 pixels; the output sees all 8×10.",
+        ),
+        (
+            nn.Sequential(nn.Conv2d(1, 4, 3), nn.GroupNorm(2, 4), nn.AdaptiveMaxPool2d(1)),
+            (1, 9, 9),
+            "Before 2 a middle unit sees 3 of 9 pixels by itself, the rest by what is global; "
+            "the output sees all 9.",
+        ),
+        (nn.Linear(5, 7), (1, 1, 5), ""),
+    ],
+)
+def test_one_line_answers_the_design_question(model, shape, said):
+    described = describe(model, shape)
+    assert described.conclusion == said
+    assert said in str(described)
+
+
+def test_what_has_no_layer_gets_a_word():
+    assert str(describe(nn.Identity())).startswith("Identity has no layer")
+    assert describe(nn.Identity())._repr_html_().startswith("Identity has no layer")
+
+
+def test_a_long_network_in_brief(command):
+    lines = command(main, "torchvision.models:resnet50", "--brief")[1].splitlines()
+    rows = [line.split()[0:2] for line in lines[2:26]]
+    assert [r[0] for r in rows[:2]] == ["conv1", "maxpool"]
+    assert ["=", "layer3.5"] in rows
+    assert rows[-1][0] == "fc"
+    assert set(lines[26]) == {"─"}
+    assert lines[-1] == "in brief: 24 of 199 rows; --no-brief shows all"
+
+
+def test_brief_is_usual_on_a_terminal_for_a_long_network_only(command, monkeypatch):
+    def said(*arguments):
+        return command(main, *arguments)[1]
+
+    assert "in brief" not in said("torchvision.models:resnet18")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert "in brief" in said("torchvision.models:resnet18")
+    assert "in brief" not in said("torchvision.models:resnet18", "--no-brief")
+    assert "in brief" not in said("mnist_utils.models:Model2")
+
+
+def test_markdown(command):
+    lines = command(main, "mnist_utils.models:Model3", "--markdown", "--brief")[1].splitlines()
+    assert lines[0].startswith("| layer | kind | k | s | p | d | output | field |")
+    assert {len(re.findall(r"(?<!\\)\|", line)) for line in lines[:20]} == {13}
+    assert "| pool | MaxPool2d | 2 | 2 | 0 | 1 | 10×11×11 | 8 | 2 | 3½ |  |  |" in lines
+
+
+def test_a_notebook_folds_the_containers_of_a_long_network():
+    page = describe(zoo.resnet50())._repr_html_()
+    assert page.count("<details><summary><b>layer") == 4
+    assert "<b>layer2</b> · Bottleneck" not in page
+    assert "<b>layer2</b> · Sequential · 512×28×28 · field 91 · 1,219,584 parameters" in page
+    assert "<details>" not in describe(Model3())._repr_html_()
 
 
 def test_totals_tell_frozen_and_trainable():
@@ -175,6 +295,52 @@ class Needy(nn.Module):
     def __init__(self, channels):
         super().__init__()
 
+class Forgetful(nn.Module):
+    pass
+
+class Tall(nn.Module):
+    def forward(self, x):
+        return x.reshape(1, 1, 0, -1)
+
+class Endless(nn.Module):
+    def forward(self, x):
+        return self.forward(x)
+
+class Threads(nn.Module):
+    def forward(self, x):
+        import threading
+        threading.Thread(target=x.relu).start()
+        return x
+
+class Chance(nn.Module):
+    def forward(self, x):
+        return x[:, :, int(torch.randint(0, 3, ())):]
+
+class Two(nn.Module):
+    def forward(self, x, y):
+        return x + y
+
+class Broken(nn.Module):
+    def forward(self, x):
+        return torch.nn.functional.no_such_thing(x)
+
+class Inference(nn.Module):
+    def forward(self, x):
+        with torch.inference_mode():
+            return x.relu()
+
+class Uncopied(nn.Module):
+    def __deepcopy__(self, memo):
+        raise RuntimeError("one of a kind")
+
+class Leaving(nn.Module):
+    def forward(self, x):
+        raise SystemExit(7)
+
+line = nn.Conv1d(1, 1, 3)
+solid = nn.Conv3d(1, 1, 3)
+lazy = nn.LazyConv2d(3, 3)
+
 ready = nn.Sequential(nn.Conv2d(1, 4, 5, 2))
 number = 3
 """
@@ -208,6 +374,24 @@ def mine(tmp_path, monkeypatch):
         (["mnist_utils.models:Model3", "--input", 1, 0, 28], "all above 0|whole numbers above 0"),
         (["mnist_utils.models:Model3", "--input", "a", "b", "c"], "invalid int value"),
         ([], "the following arguments are required: target"),
+        (["my_networks:Forgetful"], '.Forgetful. is missing the required "forward" function'),
+        (["my_networks:Tall"], "Tall does not take an image of shape 1 28 28"),
+        (["my_networks:Endless"], "Endless does not take an image.*RecursionError"),
+        (["my_networks:Threads"], "forward starts a thread"),
+        (["my_networks:Chance"], "draws random numbers and goes by them"),
+        (["my_networks:Two"], r"Two does not take an image .*missing 1 required .* 'y'"),
+        (["my_networks:Broken"], "does not take an image .*no_such_thing"),
+        (["my_networks:Inference"], "take that off"),
+        (["my_networks:Uncopied"], "Uncopied cannot be copied: RuntimeError: one of a kind"),
+        (["my_networks:Leaving"], "Leaving does not take an image .*SystemExit: 7"),
+        (["my_networks:line"], "Conv1d does not take an image .*Expected 2D"),
+        (["my_networks:solid"], "Conv3d does not take an image .*Kernel size"),
+        (["my_networks:lazy"], "lazy parameters without a size; run one batch through it"),
+        (["torchvision.models:resnet18", "--input", 1, 28, 28], "expected input.* to have 3 chan"),
+        (["torchvision.models:resnet18", "--json", "--markdown"], "not allowed with argument"),
+        (["torchvision.models:resnet18", "--input", 3, -1, 28], "whole numbers above 0|argument"),
+        (["mnist_utils.models:Model3", "--bref"], "unrecognized arguments: --bref"),
+        (["mnist_utils.models:Model3.forward"], "cannot be built without arguments"),
     ],
 )
 def test_bad_input_costs_one_line(mine, refused, arguments, message):

@@ -65,7 +65,7 @@ def test_units_of_several_sizes_are_told_from_smallest_to_largest():
     found = describe(nn.AdaptiveAvgPool2d(5), (1, 7, 7))
     (row,) = found.rows
     assert (row.smallest_field, row.receptive_field, row.jump) == (2, 3, 1.4)
-    assert str(found).splitlines()[2].split()[-4:] == ["2", "to", "3", "7/5"]
+    assert str(found).splitlines()[2].split()[-3:] == ["2–3", "7/5", "½"]
 
 
 def test_pixel_shuffle_and_back():
@@ -107,7 +107,7 @@ def test_a_dcgan_generator():
     found = describe(nn.Sequential(*layers, nn.ConvTranspose2d(4, 1, 4, 2, 1)), (8, 4, 4))
     assert [row.receptive_field for row in found.rows] == [4, 5, 5, 6]
     assert [row.jump for row in found.rows] == [1, 0.5, 0.5, 0.25]
-    assert str(found).count("5 to 6") == 1
+    assert str(found).count("5–6") == 1
 
 
 class Patches(nn.Module):

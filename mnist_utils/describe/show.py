@@ -1,0 +1,172 @@
+"""How a description is shown: as text, as Markdown, and in a notebook."""
+
+import html
+from collections.abc import Sequence
+from fractions import Fraction
+from itertools import groupby
+
+LONG = 40  # rows; a longer network is shown in brief on a terminal, and folded in a notebook
+COLUMNS = ("layer", "kind", "k", "s", "p", "d", "output", "field", "jump", "start")
+COLUMNS += ("parameters", "MACs")
+LEFT = ("layer", "kind", "output")
+
+
+# --- Cells ----------------------------------------------------------------------------------------
+
+
+def cells(line, pixels: Sequence[int]) -> tuple[str, ...]:
+    """One row of the table; `pixels` are the image's height and width."""
+    slid = [line.kernel_size, line.stride, line.padding, line.dilation]
+    numbers = [f"{n:,}" if n else "" for n in (line.parameters, line.macs)]
+    if line.container:
+        numbers = [f"({n:,})" for n in (line.parameters_inside, line.macs_inside)]
+    if line.receptive_field is None:
+        seen = ["?"] * 3 if line.status == "unknown" else [f"({line.status})", "", ""]
+    else:
+        jump = "–" if line.jump is None else show(line.jump)
+        seen = [field(line, pixels), jump, show(line.start)]
+    name = f"= {line.name}" if line.container else line.name
+    windows = ["" if value is None else show(value) for value in slid]
+    return (name, line.kind, *windows, show(line.output_shape or "–"), *seen, *numbers)
+
+
+def field(line, pixels: Sequence[int]) -> str:
+    """The receptive field, with what there is to say about it."""
+    axes = []
+    columns = (line.receptive_field, line.smallest_field, line.same_for_all_units)
+    for size, least, fixed, most in zip(*map(pair, columns), pixels, strict=True):
+        mark = "*" if fixed else ">" * (size > most)
+        axes.append((f"{least}–{size}" if least != size else str(size)) + mark)
+    text = axes[0] if axes[0] == axes[1] else "×".join(axes)
+    if line.local_field is not None:
+        text = f"{show(line.local_field)} / {text}"
+    return text + (" ({}/{})".format(*line.pixels_read) if line.pixels_read else "")
+
+
+def pair(value) -> list:
+    return value if isinstance(value, list) else [value] * 2
+
+
+def show(value) -> str:
+    """A number, a pair of them, or a shape."""
+    if isinstance(value, (list, tuple)):
+        return "×".join("–" if v is None else show(v) for v in value)
+    if isinstance(value, float) and not value.is_integer():  # after upsampling
+        exact = abs(Fraction(value).limit_denominator(10_000))
+        whole, part = divmod(exact, 1)
+        signs = {"1/2": "½", "1/4": "¼", "3/4": "¾"}
+        mixed = f"{whole or ''}{signs[str(part)]}" if str(part) in signs else str(exact)
+        return "−" * (value < 0) + mixed
+    return str(value)
+
+
+# --- What stands below the table ------------------------------------------------------------------
+
+
+def notes(found) -> list[str]:
+    """The totals, and what the marks in the table mean."""
+    rows = found.rows
+    frozen = f", {found.frozen:,} of them frozen" if found.frozen else ""
+    uncounted = [r.reason for r in rows if r.status == "unknown" and not r.macs]
+    least = any("not in the table" in r and not r.startswith("after") for r in uncounted)
+    told = [
+        f"{found.parameters:,} parameters{frozen}; {'at least ' * least}{found.macs:,} MACs and "
+        f"{found.activation_bytes:,} bytes of activations for one image of "
+        f"{show(found.input_shape)}"
+    ]
+    if not rows:
+        told = [f"{found.model} has no layer: it computes nothing from its image"]
+    told += [found.conclusion] if found.conclusion else []
+    pixels = found.input_shape[1:]
+    known = [field(r, pixels) for r in rows if r.receptive_field is not None]
+    marks = {
+        ">": "> larger than the image: the rest is padding",
+        "*": "* every unit sees the same pixels, because something global is mixed in",
+        " / ": "/ before it the field without what is global",
+        "(": "(read/box) a unit reads with holes: so many pixels of those in its box",
+    }
+    if any(r.container for r in rows):
+        told.append("= a container: its last layer's shape and field, (the sum of its layers)")
+    told += [text for mark, text in marks.items() if any(mark in cell for cell in known)]
+    reasons = dict.fromkeys(r.reason for r in rows if r.status == "unknown")
+    if reasons:
+        told.append("? unknown, and so is all that comes after:")
+        told += [f"  {r}" for r in dict.fromkeys(r.removeprefix("after ") for r in reasons)]
+    return told
+
+
+# --- The table ------------------------------------------------------------------------------------
+
+
+def chosen(rows: Sequence, brief: bool) -> list:
+    """The rows to show; in brief convolutions, pools and containers, as deep as 40 lines allow."""
+    if not brief:
+        return [row for row in rows if not (row.container and "." in row.name)]
+    kept = [r for r in rows if r.container or r.kernel_size or r.macs or "pool" in r.kind.lower()]
+    levels = [[r for r in kept if r.name.count(".") < depth] for depth in range(10, 0, -1)]
+    return next((rows for rows in levels if len(rows) <= LONG), levels[-1])
+
+
+def _table(found, brief: bool) -> list[tuple[str, ...]]:
+    rows = [cells(row, found.input_shape[1:]) for row in chosen(found.rows, brief)]
+    return [COLUMNS, *rows] if rows else []
+
+
+def text(found, brief: bool = False) -> str:
+    """A table for a terminal."""
+    table = _table(found, brief)
+    told = notes(found)
+    if brief:
+        told.append(f"in brief: {len(table) - 1} of {len(found.rows)} rows; --no-brief shows all")
+    if not table:
+        return "\n".join(told)
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    lines = []
+    for row in table:
+        sides = [c.ljust if n in LEFT else c.rjust for c, n in zip(row, COLUMNS, strict=True)]
+        lines.append("  ".join(s(w) for s, w in zip(sides, widths, strict=True)).rstrip())
+    rule = "─" * (sum(widths) + 2 * len(widths) - 2)
+    return "\n".join([lines[0], rule, *lines[1:], rule, *told])
+
+
+def markdown(found, brief: bool = False) -> str:
+    """A table for a README."""
+    lines = [
+        "| " + " | ".join(c.replace("|", "\\|") for c in row) + " |" for row in _table(found, brief)
+    ]
+    sides = "|".join(" --- " if name in LEFT else " ---: " for name in COLUMNS)
+    table = [*lines[:1], f"|{sides}|", *lines[1:], ""] if lines else []
+    return "\n".join([*table, *(f"{note}  " for note in notes(found))])
+
+
+def page(found) -> str:
+    """A table for a notebook; a long one folds its containers."""
+    rows, pixels = chosen(found.rows, False), found.input_shape[1:]
+    told = "<br>".join(html.escape(note) for note in notes(found))
+    if len(rows) <= LONG:
+        return (_html(rows, pixels) if rows else "") + told
+    containers, parts = {row.name for row in rows if row.container}, []
+    heads = (row.name.partition(".")[0] for row in rows)
+    keyed = zip((head if head in containers else "" for head in heads), rows, strict=True)
+    for name, group in groupby(keyed, key=lambda pair: pair[0]):
+        *inside, last = [row for _, row in group]
+        if not name:
+            parts.append(_html([*inside, last], pixels))
+            continue
+        about = [last.kind, show(last.output_shape), f"field {cells(last, pixels)[7]}"]
+        about += [f"{last.parameters_inside:,} parameters", f"{last.macs_inside:,} MACs"]
+        summary = f"<b>{html.escape(name)}</b> · {html.escape(' · '.join(about))}"
+        parts.append(f"<details><summary>{summary}</summary>{_html(inside, pixels)}</details>")
+    return "".join(parts) + told
+
+
+def _html(rows: Sequence, pixels: Sequence[int]) -> str:
+    def line(values, tag="td"):
+        inner = "".join(
+            f'<{tag} style="text-align:{"left" if n in LEFT else "right"}">{html.escape(v)}</{tag}>'
+            for n, v in zip(COLUMNS, values, strict=True)
+        )
+        return f"<tr>{inner}</tr>"
+
+    body = "".join(line(cells(row, pixels)) for row in rows)
+    return f"<table><thead>{line(COLUMNS, 'th')}</thead><tbody>{body}</tbody></table>"
