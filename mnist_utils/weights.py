@@ -5,9 +5,13 @@ import json
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
+
+try:
+    from safetensors import SafetensorError, safe_open
+    from safetensors.torch import save
+except ImportError:  # in SageMaker's serving image, which need only read
+    safe_open, SafetensorError = None, ValueError
 
 from mnist_utils import models
 from mnist_utils.errors import InputError
@@ -56,9 +60,7 @@ def load_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict]:
     """
     remedy = "restore the file, or delete it and train again"
     try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            metadata = file.metadata() or {}
+        tensors, metadata = _read(path) if safe_open is None else _read_by_library(path)
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; train first, or name another file") from None
     except (SafetensorError, OSError) as error:
@@ -67,6 +69,29 @@ def load_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict]:
         expected = metadata.get("sha256", "none")
         raise InputError(f"{path} is damaged: SHA-256 {expected} expected, {found} found; {remedy}")
     return tensors, json.loads(metadata["about"])
+
+
+def _read_by_library(path: str | Path) -> tuple[dict[str, Tensor], dict]:
+    with safe_open(path, framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return tensors, file.metadata() or {}
+
+
+def _read(path: str | Path) -> tuple[dict[str, Tensor], dict]:
+    """The same in plain Python: a length, a header of JSON, and the numbers."""
+    raw = Path(path).read_bytes()
+    start = 8 + int.from_bytes(raw[:8], "little")
+    try:
+        header, tensors = json.loads(raw[8:start]), {}
+        metadata = header.pop("__metadata__", {})
+        for name, about in header.items():
+            first, last = (start + offset for offset in about["data_offsets"])
+            kind = {"F32": torch.float32, "I64": torch.int64}[about["dtype"]]
+            values = torch.frombuffer(bytearray(raw[first:last]), dtype=kind)
+            tensors[name] = values.reshape(about["shape"])
+    except (LookupError, TypeError, AttributeError, RuntimeError) as error:
+        raise ValueError(f"a header that does not fit: {error}") from None
+    return tensors, metadata
 
 
 def _sha256(tensors: dict[str, Tensor], text: str) -> str:

@@ -17,6 +17,7 @@ def _submit(place: Place, given: argparse.Namespace) -> None:
         spot=not given.on_demand,
         minutes=given.minutes,
         processes=given.processes,
+        image=given.image,
         dry_run=given.dry_run,
     )
     if not job:
@@ -80,6 +81,7 @@ def _add_options_of_a_job(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--on-demand", action="store_true", help="no spot capacity")
     sub.add_argument("--minutes", type=int, default=60, help="longest run, and so longest bill")
     sub.add_argument("--processes", type=int, default=1, help="torchrun's, on the instance")
+    sub.add_argument("--image", help="the training image's address, if not AWS's newest")
     sub.add_argument("--dry-run", action="store_true", help="print the request, start nothing")
     sub.add_argument("--out", default="runs/sagemaker", help="where `all` puts the model")
 
@@ -98,10 +100,15 @@ def main() -> None:
     given, rest = _parser().parse_known_args()
     if rest and given.command not in ("submit", "all"):
         raise InputError(f"{' '.join(rest)!r} is not understood; --help lists the options")
+    _, run, positional = COMMANDS[given.command]
+    if given.rehearse and run is not _submit:
+        raise InputError(
+            f"a rehearsal ends with its command, so there is nothing to {given.command}: rehearse "
+            "`submit` or `all`, or open notebook 4"
+        )
     given.hyperparameters = _hyperparameters(rest)
     where = {"role": given.role, "bucket": given.bucket, "region": given.region}
     with jobs.connect(rehearse=given.rehearse, **where) as place:
-        _, run, positional = COMMANDS[given.command]
         if run is _submit:
             _submit(place, given)
         else:

@@ -16,6 +16,7 @@ from mnist_utils.train import options
 STAY_HERE = ("jobs", "rehearsal", "reproduce")
 # The container has torch, torchvision, numpy; these may be missing.
 REQUIREMENTS = ("safetensors>=0.4", "scipy>=1.10", "tqdm>=4.60", "matplotlib>=3.8")
+MOST_BYTES, MOST_LEVELS = 500_000_000, 10  # of an archive, unpacked: ours has 100 KB, 3 levels
 AUGMENTATION = ("albumentations==2.0.8", "opencv-python-headless>=4.10")
 TRACKING = ("mlflow>=3.1", "sagemaker-mlflow>=0.1")
 
@@ -60,8 +61,7 @@ def serving_code() -> Iterator[Path]:
         (folder / "inference.py").write_text(
             "from mnist_utils.serve.handlers import input_fn, model_fn, output_fn, predict_fn\n"
         )
-        (folder / "requirements.txt").write_text("safetensors>=0.4\nscipy>=1.10\n")
-        yield folder
+        yield folder  # without requirements.txt: nothing to fetch from the internet at every start
 
 
 @contextmanager
@@ -81,7 +81,8 @@ def unpack(archive: Path, out: Path) -> None:
     Raises
     ------
     InputError
-        A member that would land elsewhere or is a link or a device; a truncated archive.
+        A member that would land elsewhere or is a link or a device; a truncated archive, or one
+        that is too large or too deep unpacked.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     with (
@@ -89,8 +90,14 @@ def unpack(archive: Path, out: Path) -> None:
         tarfile.open(archive, "r:gz") as tar,
         tempfile.TemporaryDirectory(dir=out.parent, prefix=".") as folder,
     ):
+        total = 0
         for member in tar:
-            path = Path(member.name)
+            path, total = Path(member.name), total + member.size
+            if total > MOST_BYTES or len(path.parts) > MOST_LEVELS:
+                raise InputError(
+                    f"{archive.name}: more than {MOST_BYTES / 1e6:.0f} MB unpacked, or "
+                    f"{MOST_LEVELS} levels of folders: no model of ours"
+                )
             if path.is_absolute() or ".." in path.parts:
                 raise InputError(f"{archive.name}: {member.name!r} would land outside {out}")
             if not (member.isfile() or member.isdir()):
@@ -113,8 +120,6 @@ def pack(model_dir: str | Path, archive: str | Path) -> None:
         folder = Path(folder)
         shutil.copy(Path(model_dir, "model.safetensors"), folder)
         shutil.move(code / "mnist_utils", folder)
-        (folder / "code").mkdir()
-        shutil.copy(code / "requirements.txt", folder / "code")
         (folder / "config.yaml").write_text(RAY_CONFIG)
         with tarfile.open(archive, "w:gz") as tar:
             for path in sorted(folder.iterdir()):

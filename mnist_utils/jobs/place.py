@@ -83,11 +83,11 @@ def connect(
             )
         if boto_session.region_name is None:
             raise InputError("no AWS region: pass --region us-east-1, or set AWS_DEFAULT_REGION")
-        session = Session(boto_session=boto_session)
+        session = Session(boto_session=boto_session, default_bucket=bucket)
         try:
             with aws_errors():
                 role = role or os.environ.get("SAGEMAKER_ROLE") or get_execution_role(session)
-                bucket = bucket or session.default_bucket()
+                bucket = session.default_bucket()
         except ValueError:
             raise InputError(
                 "these credentials are a user's, not a role's: name the role that the job takes "
@@ -114,7 +114,7 @@ def _check_sdk() -> None:
         )
 
 
-def image(place: Place, scope: str, instance_type: str) -> str:
+def image_of(place: Place, scope: str, instance_type: str) -> str:
     """The address of AWS's container image for "training" or "inference" on a machine."""
     from sagemaker.core import image_uris
 

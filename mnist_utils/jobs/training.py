@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import secrets
 import tempfile
 import time
@@ -12,7 +13,7 @@ from mnist_utils import data, weights
 from mnist_utils.errors import InputError
 from mnist_utils.files import DATA
 from mnist_utils.jobs import archive
-from mnist_utils.jobs.place import PREFIX, Place, aws_errors, image
+from mnist_utils.jobs.place import PREFIX, Place, aws_errors, image_of
 from mnist_utils.jobs.prices import PRICES, price
 from mnist_utils.train import options
 from mnist_utils.train.progress import PATTERNS
@@ -27,6 +28,7 @@ def submit(
     spot: bool = True,
     minutes: int = 60,
     processes: int = 1,
+    image: str | None = None,
     data_dir: str | Path | None = None,
     check: bool = True,
     dry_run: bool = False,
@@ -44,6 +46,8 @@ def submit(
         The machine, whether to take spare capacity, and when SageMaker ends the job.
     processes : int
         More than 1 trains with DistributedDataParallel, started by torchrun.
+    image : str, optional
+        The training image's address, if not AWS's own of `place.IMAGES`.
     data_dir : path, optional
         The folder of the MNIST files, if not the bundle.
     check : bool
@@ -58,11 +62,13 @@ def submit(
     """
     if check:
         _check(hyperparameters)
+    _check_machine(instance_type, minutes)
     name = name or f"{PREFIX}-{secrets.token_hex(4)}"
+    image = image or image_of(place, "training", instance_type)
     print(price(instance_type, minutes, spot=spot))
     with archive.training_source(hyperparameters) as source, aws_errors():
         trainer = _trainer(
-            place, hyperparameters, name, instance_type, spot, minutes, processes, source
+            place, hyperparameters, name, image, instance_type, spot, minutes, processes, source
         )
         channel = _channel(place, data_dir, upload=not dry_run)
         if dry_run:
@@ -79,7 +85,23 @@ def _check(hyperparameters: dict) -> None:
         raise InputError(f"hyperparameter {bad[0]} holds an apostrophe, which SDK v3 cannot pass")
 
 
-def _trainer(place, hyperparameters, name, instance_type, spot, minutes, processes, source):
+def _check_machine(instance_type: str, minutes: float) -> None:
+    if not re.fullmatch(r"ml\.[a-z0-9-]+\.[a-z0-9-]+", str(instance_type)):
+        raise InputError(f"instance type {instance_type!r} is none; try ml.g4dn.xlarge")
+    if not isinstance(minutes, (int, float)) or not 1 <= minutes <= 5 * 24 * 60:
+        raise InputError(f"minutes={minutes!r} is not between 1 and 7200, five days")
+
+
+def _environment() -> dict[str, str]:
+    """What a job is told: where to log, and no password; whoever may describe a job can read it."""
+    sent = ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME")
+    mine = sorted(key for key in os.environ if key.startswith("MLFLOW_"))
+    if kept := [key for key in mine if key not in (*sent, "MLFLOW_DISABLE_TELEMETRY")]:
+        print(f"not sent to the job, where others could read them: {', '.join(kept)}")
+    return {"PYTHONUNBUFFERED": "1"} | {key: os.environ[key] for key in mine if key in sent}
+
+
+def _trainer(place, hyperparameters, name, image, instance_type, spot, minutes, processes, source):
     from sagemaker.core.shapes import Tag
     from sagemaker.core.training import configs
     from sagemaker.train import ModelTrainer
@@ -89,13 +111,12 @@ def _trainer(place, hyperparameters, name, instance_type, spot, minutes, process
     code = {"requirements": "requirements.txt", "entry_script": "train.py"}
     if processes == 1:
         code = {"requirements": "requirements.txt", "command": "exec $SM_PYTHON_CMD train.py"}
-    seconds = 60 * minutes
-    tracked = {key: value for key, value in os.environ.items() if key.startswith("MLFLOW_")}
+    seconds = int(60 * minutes)
     return ModelTrainer(
         sagemaker_session=place.session,
         role=place.role,
-        training_image=image(place, "training", instance_type),
-        base_job_name=PREFIX,
+        training_image=image,
+        base_job_name=f"{PREFIX}-{secrets.token_hex(4)}",  # the SDK adds the second, no more
         source_code=configs.SourceCode(source_dir=str(source), **code),
         distributed=Torchrun(process_count_per_node=processes) if processes > 1 else None,
         compute=configs.Compute(
@@ -107,7 +128,7 @@ def _trainer(place, hyperparameters, name, instance_type, spot, minutes, process
             max_wait_time_in_seconds=2 * seconds if spot else None,
         ),
         hyperparameters=dict(hyperparameters),
-        environment={"PYTHONUNBUFFERED": "1"} | tracked,
+        environment=_environment(),
         output_data_config=configs.OutputDataConfig(s3_output_path=f"{place.s3}/output"),
         checkpoint_config=configs.CheckpointConfig(s3_uri=f"{place.s3}/checkpoints/{name}"),
         tags=[Tag(key="project", value=PREFIX), Tag(key="run", value=name)],
@@ -156,7 +177,7 @@ def tune(
     Returns
     -------
     str
-        The tuning job's name. A rehearsal records and checks the request, but runs no jobs.
+        The tuning job's name. A rehearsal runs two trials, at both ends of the ranges.
     """
     from sagemaker.core import parameter
     from sagemaker.train.tuner import HyperparameterTuner
@@ -170,11 +191,15 @@ def tune(
         float: parameter.ContinuousParameter,
         str: lambda *words: parameter.CategoricalParameter(list(words)),
     }
+    _check_machine(instance_type, minutes)
+    image = image_of(place, "training", instance_type)
     print(price(instance_type, minutes, spot=spot, jobs=jobs))
     name = f"{PREFIX}-{secrets.token_hex(4)}"
     with archive.training_source(hyperparameters) as source, aws_errors():
         # The tuner runs the entry script through the image's own toolkit, and knows no `command`.
-        trainer = _trainer(place, hyperparameters, name, instance_type, spot, minutes, 1, source)
+        trainer = _trainer(
+            place, hyperparameters, name, image, instance_type, spot, minutes, 1, source
+        )
         trainer.source_code.command, trainer.source_code.entry_script = None, "train.py"
         tuner = HyperparameterTuner(
             model_trainer=trainer,
@@ -233,22 +258,25 @@ class _Log:
 
     def new_lines(self) -> Iterator[str]:
         group = "/aws/sagemaker/TrainingJobs"
-        try:
-            found = self.client.describe_log_streams(
-                logGroupName=group, logStreamNamePrefix=f"{self.job}/"
-            )["logStreams"]
-        except self.client.exceptions.ResourceNotFoundException:
-            return
-        for stream in (item["logStreamName"] for item in found):
-            while True:
-                token = {"nextToken": self.tokens[stream]} if stream in self.tokens else {}
-                page = self.client.get_log_events(
-                    logGroupName=group, logStreamName=stream, startFromHead=True, **token
-                )
-                self.tokens[stream] = page["nextForwardToken"]
-                yield from (event["message"] for event in page["events"])
-                if not page["events"]:
-                    break
+        with aws_errors():
+            try:
+                found = self.client.describe_log_streams(
+                    logGroupName=group, logStreamNamePrefix=f"{self.job}/"
+                )["logStreams"]
+            except self.client.exceptions.ResourceNotFoundException:
+                return
+            for stream in (item["logStreamName"] for item in found):
+                asked = self.tokens.get(stream)
+                while True:  # pages may be empty; the last repeats the token that it was asked with
+                    token = {"nextToken": asked} if asked else {}
+                    page = self.client.get_log_events(
+                        logGroupName=group, logStreamName=stream, startFromHead=True, **token
+                    )
+                    yield from (event["message"] for event in page["events"])
+                    self.tokens[stream] = page["nextForwardToken"]
+                    if page["nextForwardToken"] == asked:
+                        break
+                    asked = page["nextForwardToken"]
 
 
 def describe(place: Place, job: str) -> dict:
@@ -263,9 +291,21 @@ def log(place: Place, job: str) -> list[str]:
 
 
 def stop(place: Place, job: str) -> str:
-    """Stop a job as a spot interruption does: SIGTERM, time to save, then SIGKILL."""
+    """Stop a job as a spot interruption does: SIGTERM, time to save, then SIGKILL.
+
+    Of a job that has ended by itself, which AWS refuses to stop, only the status is returned.
+    """
+    from botocore.exceptions import ClientError
+
     with aws_errors():
-        place.client("sagemaker").stop_training_job(TrainingJobName=job)
+        try:
+            place.client("sagemaker").stop_training_job(TrainingJobName=job)
+        except ClientError as refused:
+            status = describe(place, job)["TrainingJobStatus"]  # or: there is no such job
+            if status in ("InProgress", "Stopping"):
+                raise refused from None
+            print(f"job {job} is {status} already")
+            return status
     return wait(place, job, logs=False)
 
 

@@ -2,13 +2,13 @@
 
 import copy
 import json
+import re
 from contextlib import ExitStack
 from unittest import mock
 
-from mnist_utils.rehearsal.stage import Job, Server, Stage
-
-ACCOUNT = "123456789012"  # moto's
-ROLE = f"arn:aws:iam::{ACCOUNT}:role/rehearsal"
+from mnist_utils.rehearsal import refusals
+from mnist_utils.rehearsal.refusals import ACCOUNT, ROLE
+from mnist_utils.rehearsal.stage import Job, Server, Stage, Trials
 
 
 def patch_sdk(stack: ExitStack, stage: Stage) -> None:
@@ -40,6 +40,14 @@ def patch_moto(stack: ExitStack, stage: Stage) -> None:
         stage.jobs[name] = Job(stage, record, request)
         return result
 
+    def create_hyper_parameter_tuning_job(self, original=Control.create_hyper_parameter_tuning_job):
+        request = copy.deepcopy(self._get_params())
+        result = original(self)
+        name = request["HyperParameterTuningJobName"]
+        record = self.sagemaker_backend.hyper_parameter_tuning_jobs[name]
+        stage.trials[name] = Trials(stage, record, request)
+        return result
+
     def stop_training_job(self):
         stage.jobs[self._get_param("TrainingJobName")].stop()
         return EmptyResult()
@@ -59,14 +67,30 @@ def patch_moto(stack: ExitStack, stage: Stage) -> None:
         server.stop()
         return result
 
-    for new in (create_training_job, stop_training_job, create_endpoint, delete_endpoint):
+    for new in (
+        create_training_job, create_hyper_parameter_tuning_job, stop_training_job,
+        create_endpoint, delete_endpoint,
+    ):  # fmt: skip
         replace(Control, new.__name__, new)
+    for operation in refusals.RULES:
+        name = "_".join(re.findall("[A-Z][a-z]+", operation)).lower()
+        replace(Control, name, _refusing(operation, getattr(Control, name)))
     for name in ("model", "endpoint", "endpoint_config", "training_job"):
         name = f"describe_{name}"
         replace(Control, name, _described_without_empty(getattr(Control, name)))
     replace(IamResponse, "simulate_principal_policy", _simulate_principal_policy)
     replace(Runtime, "use_raw_body", True)
     replace(Runtime, "invoke_endpoint", _invoking(stage))
+
+
+def _refusing(operation: str, original):
+    """`original`, but for what AWS would refuse."""
+
+    def asked(self):
+        refusals.check(operation, self._get_params(), self.sagemaker_backend)
+        return original(self)
+
+    return asked
 
 
 def _invoking(stage: Stage):

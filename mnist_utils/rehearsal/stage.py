@@ -4,6 +4,7 @@ A job's container is a mount namespace in which the folder is `/opt/ml`, or, whe
 none, the folder itself, to which the driver scripts are rewritten.
 """
 
+import copy
 import json
 import os
 import re
@@ -23,6 +24,35 @@ from mnist_utils.errors import InputError
 from mnist_utils.rehearsal import loopback, serving
 
 REGION = "us-east-1"
+# A process that outlives us, kill -9 included: it ends what we leave behind.
+HEIR = """
+import os, shutil, signal, sys
+groups = set()
+for line in sys.stdin:
+    groups = groups - {-int(line)} if int(line) < 0 else groups | {int(line)}
+for group in groups:
+    try:
+        os.killpg(group, signal.SIGKILL)
+    except OSError:
+        pass
+shutil.rmtree(sys.argv[1], ignore_errors=True)
+"""
+# What an image's own entry point does with a tuner's job: unpack, set SM_…, run with options.
+TOOLKIT = """
+import json, os, pathlib, subprocess, sys, tarfile
+ml = pathlib.Path(sys.argv[1])
+given = json.loads((ml / "input/config/hyperparameters.json").read_text())
+code = ml / "code"
+with tarfile.open(code / "sourcedir.tar.gz") as source:
+    source.extractall(code, filter="data")
+own = {k: v for k, v in given.items() if not k.startswith("sagemaker_")}
+os.environ |= {"SM_MODEL_DIR": f"{ml}/model", "SM_OUTPUT_DIR": f"{ml}/output"}
+os.environ |= {"SM_CHANNEL_TRAIN": f"{ml}/input/data/train", "SM_HPS": json.dumps(own)}
+os.environ |= {"SM_CURRENT_INSTANCE_TYPE": "local"}
+os.chdir(code)
+options = [word for name, value in own.items() for word in (f"--{name}", value)]
+os.execv(sys.executable, [sys.executable, given["sagemaker_program"], *options])
+"""
 GRACE = 20  # seconds between SIGTERM and SIGKILL; SageMaker grants 120
 
 
@@ -36,7 +66,12 @@ class Stage:
             raise InputError("this kernel allows no mount namespace; pass namespace=False")
         self.clients, self.lock = {}, threading.Lock()
         self.jobs: dict[str, Job] = {}
+        self.trials: dict[str, Trials] = {}
         self.servers: dict[str, Server] = {}
+        self.heir = subprocess.Popen(
+            [sys.executable, "-c", HEIR, str(folder)], stdin=subprocess.PIPE, text=True,
+            bufsize=1, start_new_session=True,
+        )  # fmt: skip
 
     def client(self, service: str):
         """A boto3 client of moto's, whatever the environment says; made once."""
@@ -67,15 +102,23 @@ class Stage:
         bucket, _, key = uri.removeprefix("s3://").partition("/")
         self.client("s3").upload_file(str(path), bucket, key)
 
+    def bequeath(self, group: int) -> None:
+        """Have a process group killed when this process is, or leave it in peace: `-group`."""
+        with self.lock, suppress(OSError):
+            self.heir.stdin.write(f"{group}\n")
+
     def close(self) -> None:
-        """End every job and every server."""
-        for job in self.jobs.values():
+        """End every search, every job and every server."""
+        for trials in self.trials.values():
+            trials.stopping = True
+        for job in list(self.jobs.values()):
             job.stop(grace=0)
-        for job in self.jobs.values():
-            job.thread.join(timeout=60)
+        for running in [*self.trials.values(), *self.jobs.values(), *self.servers.values()]:
+            running.thread.join(timeout=60)
         for server in self.servers.values():
-            server.thread.join(timeout=60)
             server.stop()
+        self.heir.stdin.close()
+        self.heir.wait(60)
 
 
 # --- a training job -----------------------------------------------------------------------------
@@ -166,6 +209,8 @@ class Job:
         if checkpoints := self.request.get("CheckpointConfig"):
             self.stage.download(checkpoints["S3Uri"], self.ml / "checkpoints")
             self.synced = {path: path.stat().st_mtime_ns for path in self._checkpoints()}
+        if source := (self.request.get("HyperParameters") or {}).get("sagemaker_submit_directory"):
+            self.stage.download(source, self.ml / "code")
         configuration = {
             "hyperparameters": self.request.get("HyperParameters") or {},
             "inputdataconfig": channels,
@@ -182,7 +227,9 @@ class Job:
 
     def _command(self) -> list[str]:
         algorithm = self.request["AlgorithmSpecification"]
-        command = algorithm["ContainerEntrypoint"] + algorithm["ContainerArguments"]
+        command = [sys.executable, "-c", TOOLKIT, "/opt/ml"]
+        if "ContainerEntrypoint" in algorithm:
+            command = algorithm["ContainerEntrypoint"] + algorithm["ContainerArguments"]
         if self.stage.mount:
             return [*self.stage.mount, str(self.ml), *command]
         for path in (self.ml / "input/data/sm_drivers").rglob("*"):
@@ -218,6 +265,7 @@ class Job:
                     stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
                     start_new_session=True,
                 )  # fmt: skip
+                self.stage.bequeath(self.process.pid)
         with open(log, errors="replace") as lines:
             ended = False
             while not ended:
@@ -227,6 +275,7 @@ class Job:
                 time.sleep(0 if ended else 0.2)
         with suppress(ProcessLookupError):  # what outlived the first process dies with it
             os.killpg(self.process.pid, signal.SIGKILL)
+        self.stage.bequeath(-self.process.pid)
         return self.process.returncode
 
     def _publish(self, text: str) -> None:
@@ -289,6 +338,49 @@ class Job:
         return found
 
 
+class Trials:
+    """A search for hyperparameters: two of its trials, one after the other."""
+
+    def __init__(self, stage: Stage, record, request: dict):
+        self.stage, self.record, self.request, self.stopping = stage, record, request, False
+        record.hyper_parameter_tuning_job_status = "InProgress"
+        self.thread = threading.Thread(target=self._live, daemon=True)
+        self.thread.start()
+
+    def _choices(self) -> list[dict[str, str]]:
+        """Both ends of every range."""
+        ranges = self.request["HyperParameterTuningJobConfig"]["ParameterRanges"]
+        ends: list[dict[str, str]] = [{}, {}]
+        for one in [r for kind in ranges.values() for r in kind]:
+            values = one.get("Values") or [one["MinValue"], one["MaxValue"]]
+            for chosen, value in zip(ends, (values[0], values[-1]), strict=True):
+                chosen[one["Name"]] = value
+        return ends
+
+    def _live(self) -> None:
+        definition = copy.deepcopy(self.request["TrainingJobDefinition"])
+        config = self.request["HyperParameterTuningJobConfig"]
+        static = definition.pop("StaticHyperParameters")
+        static["_tuning_objective_metric"] = config["HyperParameterTuningJobObjective"][
+            "MetricName"
+        ]
+        sagemaker, statuses = self.stage.client("sagemaker"), []
+        for number, chosen in enumerate(self._choices(), start=1):
+            if self.stopping:
+                break
+            name = (
+                f"{self.request['HyperParameterTuningJobName']}-{number:03}-{os.urandom(4).hex()}"
+            )
+            sagemaker.create_training_job(
+                TrainingJobName=name, HyperParameters=static | chosen, **definition
+            )
+            self.stage.jobs[name].thread.join()
+            statuses.append(self.stage.jobs[name].record.training_job_status)
+        ended = "Stopped" if self.stopping else "Completed"
+        self.record.hyper_parameter_tuning_job_status = ended
+        self.record.training_job_status_counters |= {"Completed": statuses.count("Completed")}
+
+
 def mount_command() -> list[str] | None:
     """The words before a command that show it a folder as /opt/ml, or None if none work here."""
     if Path("/opt/ml").is_dir():
@@ -348,6 +440,7 @@ class Server:
             env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
             text=True, start_new_session=True, cwd=self.folder,
         )  # fmt: skip
+        self.stage.bequeath(self.process.pid)
         line = self.process.stdout.readline()
         if line.strip().isdigit():
             self.port = int(line)
@@ -379,6 +472,7 @@ class Server:
         if self.process is not None:
             self.process.kill()
             self.process.wait()
+            self.stage.bequeath(-self.process.pid)
             self.process.stdin.close()
             self.process.stdout.close()
         shutil.rmtree(self.folder, ignore_errors=True)

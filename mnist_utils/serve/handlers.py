@@ -7,6 +7,7 @@ is a caller's: every fault of it raises `BadRequest`, which names the fault, and
 import io
 import json
 import math
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +17,26 @@ from torch import Tensor, nn
 from mnist_utils import data, inference, weights
 from mnist_utils.errors import InputError
 
-try:  # inside the container this makes the answer a 400, where other exceptions become a 500
-    from sagemaker_inference.errors import BaseInferenceToolkitError as _ToolkitError
-except ImportError:
-    _ToolkitError = Exception
-
 JSON, NPY = "application/json", "application/x-npy"
 MAX_BYTES = 6 * 1024**2  # a real-time request's limit on SageMaker: 8,000 digits as npy
+MOST_DIGITS = 10_000
+
+try:
+    from sagemaker_inference import content_types, transformer
+    from sagemaker_inference.errors import BaseInferenceToolkitError as _ToolkitError
+except ImportError:  # not in a container of SageMaker's toolkit
+    _ToolkitError = Exception
+else:  # by itself the toolkit answers what is no UTF-8 with 500, and every fault with a traceback
+    content_types.UTF8_TYPES = [kind for kind in content_types.UTF8_TYPES if kind != JSON]
+
+    def _answer(context, error, trace: str) -> list[str]:
+        context.set_response_status(code=error.status_code, phrase=error.phrase)
+        if isinstance(error, BadRequest):
+            return [error.message]
+        print(trace, file=sys.stderr, flush=True)
+        return ["the server failed; its log says why"]
+
+    transformer.Transformer.handle_error = staticmethod(_answer)
 
 
 class BadRequest(InputError, _ToolkitError):
@@ -94,6 +108,9 @@ def output_fn(probabilities: Tensor, accept: str = JSON) -> tuple[bytes, str]:
 
 
 def _from_json(body) -> np.ndarray:
+    lists = body.count("[" if isinstance(body, str) else b"[")
+    if lists > 30 * MOST_DIGITS:  # a digit is 28 lists in one or two; millions take seconds to read
+        raise BadRequest(f"{lists:,} lists; send at most {MOST_DIGITS:,} digits at a time")
     try:
         content = json.loads(body)
     except UnicodeDecodeError:
@@ -106,7 +123,7 @@ def _from_json(body) -> np.ndarray:
         content = content["instances"]
     try:
         return np.asarray(content)
-    except ValueError:
+    except (ValueError, OverflowError):
         raise BadRequest("the lists differ in length; a digit is 28 lists of 28 numbers") from None
 
 
@@ -117,7 +134,7 @@ def _from_npy(body) -> np.ndarray:
         raise BadRequest(f"the body does not begin as {NPY} does; is it {JSON}?")
     try:
         return np.lib.format.read_array(io.BytesIO(body), allow_pickle=False)
-    except (ValueError, EOFError, MemoryError, OverflowError, SyntaxError) as error:
+    except (ValueError, TypeError, EOFError, MemoryError, OverflowError, SyntaxError) as error:
         raise BadRequest(f"the npy body is damaged or holds objects: {error}") from None
 
 
@@ -149,4 +166,9 @@ def _fractions(array: np.ndarray) -> np.ndarray:
     if low < 0 or high > (255 if whole else 1):
         expected = "whole numbers must lie in 0..255" if whole else "decimals must lie in 0..1"
         raise BadRequest(f"the values span {low} to {high}; {expected}")
+    if whole and (dark := array.max(axis=(1, 2, 3)) <= 1).any():
+        raise BadRequest(
+            f"digit {int(dark.argmax())} holds whole numbers of 0 and 1 alone, which are grey "
+            "levels of 0..255, so nearly black; send 0..255, or decimals 0.0..1.0"
+        )
     return array.astype(np.float32) / np.float32(255) if whole else array.astype(np.float32)

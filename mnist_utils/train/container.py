@@ -9,6 +9,7 @@ import os
 import re
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from mnist_utils.errors import InputError
@@ -30,7 +31,7 @@ def options(arguments: list[str]) -> list[str]:
     if not inside():
         return arguments
     if not arguments:
-        for name, value in json.loads(os.environ.get("SM_HPS", "{}")).items():
+        for name, value in _hyperparameters().items():
             arguments = [*arguments, f"--{name}", _text(value)]
     result, words = [], iter(arguments)
     for word in words:
@@ -44,6 +45,17 @@ def options(arguments: list[str]) -> list[str]:
         else:
             result.append(name.replace("_", "-") + equals + value if name[:2] == "--" else word)
     return result
+
+
+def _hyperparameters() -> dict:
+    text = os.environ.get("SM_HPS", "{}")
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise InputError(f"SM_HPS={text[:60]!r} is not a JSON object of hyperparameters")
+    return found
 
 
 def _text(value) -> str:
@@ -62,9 +74,10 @@ def model_folder() -> str | None:
 
 def checkpoint_folder() -> Path | None:
     """SageMaker copies this folder to S3 as it changes, and back when a job starts again."""
-    if folder := os.environ.get("CHECKPOINT_DIR"):
-        return Path(folder)
-    return Path("/opt/ml/checkpoints") if inside() else None
+    folder = os.environ.get("CHECKPOINT_DIR") or ("/opt/ml/checkpoints" if inside() else None)
+    if folder and "_tuning_objective_metric" in os.environ.get("SM_HPS", ""):
+        return Path(folder, os.environ.get("TRAINING_JOB_NAME", ""))  # a trial's own
+    return Path(folder) if folder else None
 
 
 def check_gpu() -> None:
@@ -73,10 +86,21 @@ def check_gpu() -> None:
 
     instance = os.environ.get("SM_CURRENT_INSTANCE_TYPE", "")
     if re.match(r"ml\.(g|p)\d", instance) and not torch.cuda.is_available():
+        cuda = torch.version.cuda or "none"
+        need = {"13": "580", "12": "525"}.get(cuda.split(".")[0], "its own")
         raise InputError(
-            f"{instance} has a GPU, but torch {torch.__version__} (CUDA {torch.version.cuda}) sees "
-            "none: choose a GPU image whose CUDA the instance's driver supports"
+            f"{instance} has a GPU, but torch {torch.__version__} (CUDA {cuda}) sees none: it "
+            f"needs driver {need} or newer, the machine has {_driver()}; choose an image whose "
+            "CUDA that driver supports"
         )
+
+
+def _driver() -> str:
+    """The version of NVIDIA's driver, as the kernel tells it."""
+    try:
+        return re.search(r"\d+\.[\d.]+", Path("/proc/driver/nvidia/version").read_text())[0]
+    except (OSError, TypeError):
+        return "none that it shows"
 
 
 def reports_failure(command: Callable[[], int | None]) -> Callable[[], int | None]:
@@ -106,6 +130,7 @@ def reports_failure(command: Callable[[], int | None]) -> Callable[[], int | Non
 def _report(reason: str, details: str = "") -> None:
     if inside():
         folder = Path(os.environ.get("SM_OUTPUT_DIR", "/opt/ml/output"))
-        folder.mkdir(parents=True, exist_ok=True)
         first = " ".join(reason.split())[:LONGEST_REASON]
-        (folder / "failure").write_text(f"{first}\n{details}")
+        with suppress(OSError):  # then the log alone has it
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "failure").write_text(f"{first}\n{details}")

@@ -19,7 +19,10 @@ from mnist_utils.errors import InputError
 
 def processes() -> int:
     """How many processes train; torchrun says so in `WORLD_SIZE`."""
-    return int(os.environ.get("WORLD_SIZE", 1))
+    text = os.environ.get("WORLD_SIZE", "1")
+    if not text.isdecimal() or int(text) == 0:
+        raise InputError(f"WORLD_SIZE={text!r} is not a number of processes; unset it")
+    return int(text)
 
 
 def rank() -> int:

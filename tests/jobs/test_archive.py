@@ -40,6 +40,20 @@ def test_an_archive_that_reaches_outside_is_refused_whole(tmp_path, name, conten
     assert [p.name for p in tmp_path.iterdir()] == ["model.tar.gz"]
 
 
+@pytest.mark.parametrize(
+    ("name", "size"), [("zeros", archive.MOST_BYTES + 1), ("/".join("abcdefghijk"), 1)]
+)
+def test_an_archive_too_large_or_too_deep_is_refused_before_it_is_unpacked(tmp_path, name, size):
+    path = tmp_path / "model.tar.gz"
+    with tarfile.open(path, "w:gz", compresslevel=1) as tar:
+        member = tarfile.TarInfo(name)
+        member.size = size
+        tar.addfile(member, open("/dev/zero", "rb"))  # noqa: SIM115
+    with pytest.raises(InputError, match="no model of ours"):
+        archive.unpack(path, tmp_path / "out")
+    assert [p.name for p in tmp_path.iterdir()] == ["model.tar.gz"]
+
+
 def test_a_truncated_archive_is_refused_and_leaves_nothing(tmp_path):
     path = pack(tmp_path / "model.tar.gz", {"model.safetensors": np.random.bytes(100_000)})
     for size in (0, 10, 50_000):

@@ -5,8 +5,13 @@ One rehearsal and one trained job serve most of this file; `fast` on a few thous
 
 import json
 import os
+import re
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from fnmatch import fnmatch
+from pathlib import Path
 from unittest import mock
 
 import numpy as np
@@ -15,6 +20,7 @@ import torch
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 from networks import npy
+from sagemaker.core import image_uris
 from sagemaker.core.resources import Endpoint
 
 from mnist_utils import jobs
@@ -22,7 +28,9 @@ from mnist_utils.errors import InputError
 from mnist_utils.evaluate import evaluate
 from mnist_utils.files import PACKAGE
 from mnist_utils.jobs import archive, training
+from mnist_utils.jobs import endpoint as endpoints
 from mnist_utils.jobs.__main__ import main
+from mnist_utils.jobs.place import IMAGES
 from mnist_utils.train import options, train
 from mnist_utils.weights import load_network, load_tensors
 
@@ -31,11 +39,20 @@ QUICK = {"recipe": "fast", "subset": 6000, "epochs": 3, "batch_size": 64, "evalu
 
 @pytest.fixture(scope="module")
 def calls():
-    """Every call that a boto3 client makes, as `service:Operation`, SageMaker's own included."""
+    """Every call of a boto3 client that we or the SDK make, as `service:Operation`.
+
+    Not the tests' own, nor those that the rehearsal makes as AWS.
+    """
     made, real = set(), BaseClient._make_api_call
 
     def record(client, operation, arguments):
-        made.add(f"{client.meta.service_model.service_name}:{operation}")
+        frame = sys._getframe(1)
+        while "/boto" in frame.f_code.co_filename or "/s3transfer/" in frame.f_code.co_filename:
+            if frame.f_back is None:  # a thread of boto3's: whoever started it called already
+                break
+            frame = frame.f_back
+        if not re.search("/tests/|/rehearsal/", frame.f_code.co_filename):
+            made.add(f"{client.meta.service_model.service_name}:{operation}")
         return real(client, operation, arguments)
 
     with mock.patch.object(BaseClient, "_make_api_call", record):
@@ -132,9 +149,24 @@ BAD = [
 ]
 
 
-def test_a_second_endpoint_of_the_same_name_is_refused(place, job, endpoint):
-    with pytest.raises(InputError, match="exists already"):
+def test_names_carry_chance_and_what_exists_already_is_refused_and_left_alone(
+    place, job, endpoint, monkeypatch
+):
+    assert endpoint.startswith(f"{job[:54]}-")
+    monkeypatch.setattr("secrets.token_hex", lambda _: endpoint[-8:])
+    with pytest.raises(InputError, match=f"endpoint {endpoint} exists already"):
         jobs.deploy(place, job)
+    client = place.client("sagemaker")
+    assert client.describe_endpoint(EndpointName=endpoint)["EndpointStatus"] == "InService"
+    monkeypatch.setattr("secrets.token_hex", lambda _: "00000000")
+    client.create_model(
+        ModelName="mnist-other-00000000", ExecutionRoleArn=place.role,
+        PrimaryContainer={"Image": "image"},
+    )  # fmt: skip
+    with pytest.raises(InputError, match="model mnist-other-00000000 exists already"):
+        jobs.deploy(place, job, "mnist-other")
+    assert client.describe_model(ModelName="mnist-other-00000000")
+    assert jobs.delete(place, "mnist-other-00000000") == ["model mnist-other-00000000"]
 
 
 def test_a_name_that_the_policy_does_not_allow_is_refused(place, job):
@@ -247,12 +279,12 @@ def test_a_dry_run_prints_the_price_and_the_request_and_starts_nothing(place, ca
     assert set(place.rehearsal.jobs) == before
 
 
-def test_the_tuner_s_request_is_built_and_accepted(place, capsys):
-    name = jobs.tune(place, QUICK | {"validation": 5000}, {"lr": (0.005, 0.05)}, jobs=40)
+def test_a_search_runs_its_trials_each_with_checkpoints_of_its_own(place, capsys):
+    quick = {"recipe": "fast", "subset": 1000, "epochs": 1, "batch_size": 64, "validation": 5000}
+    name = jobs.tune(place, quick, {"lr": (0.005, 0.05)}, jobs=40)
     assert "40 × ml.g4dn.xlarge" in capsys.readouterr().out
-    about = place.client("sagemaker").describe_hyper_parameter_tuning_job(
-        HyperParameterTuningJobName=name
-    )
+    client = place.client("sagemaker")
+    about = client.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName=name)
     config, definition = about["HyperParameterTuningJobConfig"], about["TrainingJobDefinition"]
     assert config["ResourceLimits"]["MaxNumberOfTrainingJobs"] == 40
     assert config["HyperParameterTuningJobObjective"]["MetricName"] == "validation:accuracy"
@@ -261,6 +293,23 @@ def test_the_tuner_s_request_is_built_and_accepted(place, capsys):
     static = definition["StaticHyperParameters"]
     assert static["validation"] == "5000"
     assert static["sagemaker_program"] == "train.py"
+
+    place.rehearsal.trials[name].thread.join(120)
+    about = client.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName=name)
+    trials = sorted(job for job in place.rehearsal.jobs if job.startswith(f"{name}-"))
+    assert [training.describe(place, trial)["TrainingJobStatus"] for trial in trials] == [
+        "Completed"
+    ] * 2, jobs.log(place, trials[0])
+    assert about["HyperParameterTuningJobStatus"] == "Completed"
+    rates = [jobs.metrics(place, trial)["validation:accuracy"] for trial in trials]
+    assert rates[0] != rates[1]
+    found = place.client("s3").list_objects_v2(
+        Bucket=place.bucket, Prefix=f"mnist/checkpoints/{name}/"
+    )["Contents"]
+    assert {item["Key"].split("/")[3] for item in found} == set(trials)
+
+
+def test_nobody_tunes_on_the_test_digits(place):
     with pytest.raises(InputError, match="nobody tunes on the test digits"):
         jobs.tune(place, QUICK, {"lr": (0.005, 0.05)})
 
@@ -306,14 +355,14 @@ def test_a_deployment_that_fails_is_cleaned_up_and_says_why(place, job, monkeypa
         (folder / "mnist_utils/serve/handlers.py").write_text("import no_such_module\n")
 
     monkeypatch.setattr(archive, "copy_package", without_inference)
-    with pytest.raises(InputError, match="endpoint mnist-broken failed: .*no_such_module"):
+    with pytest.raises(InputError, match=r"endpoint mnist-broken-\w+ failed: .*no_such_module"):
         jobs.deploy(place, job, "mnist-broken")
     client = place.client("sagemaker")
     for found in (client.list_endpoints()["Endpoints"], client.list_models()["Models"]):
         assert "mnist-broken" not in str(found)
 
 
-def test_delete_says_what_it_could_not_delete(place, monkeypatch):
+def test_delete_says_what_it_could_not_delete_and_how_to(place, monkeypatch):
     client = place.client("sagemaker")
     client.create_model(
         ModelName="stuck", ExecutionRoleArn=place.role, PrimaryContainer={"Image": "image"}
@@ -324,14 +373,194 @@ def test_delete_says_what_it_could_not_delete(place, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(client, "delete_model", denied)
-        with pytest.raises(InputError, match=r"may cost money: model stuck \(.*AccessDenied"):
+        words = r"may cost money: model stuck \(DeleteModel: no\); `python -m .* delete stuck`"
+        with pytest.raises(InputError, match=words):
             jobs.delete(place, "stuck")
     assert jobs.delete(place, "stuck") == ["model stuck"]
 
 
+def test_an_endpoint_that_is_being_created_is_waited_for_and_then_deleted(
+    place, job, capsys, monkeypatch
+):
+    """Ctrl-C in `deploy`: AWS refuses to delete what it is creating."""
+    client, seen = place.client("sagemaker"), []
+
+    def interrupted(place, name):
+        seen.append(name)
+        with pytest.raises(ClientError, match="Cannot update in-progress endpoint"):
+            client.delete_endpoint(EndpointName=name)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(endpoints, "_in_service", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        jobs.deploy(place, job, "mnist-hasty")
+    assert "is Creating, and can be deleted after that: waiting" in capsys.readouterr().out
+    left = str([client.list_endpoints(), client.list_endpoint_configs(), client.list_models()])
+    assert seen[0] not in left
+
+
+def test_a_second_ctrl_c_says_what_stays_and_costs_and_configuration_and_model_stay_too(
+    place, job, monkeypatch
+):
+    client, name = place.client("sagemaker"), jobs.deploy(place, job, "mnist-kept")
+
+    def impatient(place, name):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(endpoints, "_wait_while_creating", impatient)
+        words = f"endpoint {name} stays, and costs: `python -m mnist_utils.jobs delete {name}`"
+        with pytest.raises(KeyboardInterrupt, match=words):
+            jobs.delete(place, name)
+
+    def denied(**_):
+        raise ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "DeleteEndpoint")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(client, "delete_endpoint", denied)
+        with pytest.raises(InputError, match=f"may cost money: endpoint {name}"):
+            jobs.delete(place, name)
+    assert client.describe_endpoint_config(EndpointConfigName=name)
+    assert client.describe_model(ModelName=name)
+    assert len(jobs.delete(place, name)) == 3
+
+
+# --- where AWS refuses --------------------------------------------------------------------------
+
+
+def test_stopping_a_job_that_has_ended_says_so_and_goes_on(place, job, capsys):
+    with pytest.raises(ClientError, match="because the training job is in status Completed"):
+        place.client("sagemaker").stop_training_job(TrainingJobName=job)
+    assert jobs.stop(place, job) == "Completed"
+    assert f"job {job} is Completed already" in capsys.readouterr().out
+    with pytest.raises(InputError, match="(?i)could not find"):
+        jobs.stop(place, "mnist-nobody")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"instance_type": "ml.g4dn.huge"}, "'ml.g4dn.huge' .* Member must satisfy enum"),
+        ({"instance_type": "ml.p4d.24xlarge"}, "'ml.p4d.24xlarge for spot .* is 0 Instances"),
+        ({"instance_type": "g4dn.xlarge"}, "'g4dn.xlarge' is none; try ml.g4dn.xlarge"),
+        ({"minutes": 0}, "minutes=0 is not between"),
+        ({"minutes": -5}, "minutes=-5 is not between"),
+        ({"minutes": "ten"}, "minutes='ten' is not between"),
+    ],
+)
+def test_a_machine_that_aws_refuses_is_one_line(place, change, words):
+    with pytest.raises(InputError, match=words):
+        jobs.submit(place, QUICK, **change)
+
+
+@pytest.mark.parametrize(
+    ("hyperparameters", "words"),
+    [({"epoch": 1}, "unrecognized arguments: --epoch=1"), ({"seed": False}, "not a whole number")],
+)
+def test_a_slip_in_a_hyperparameter_is_refused_before_anything_is_uploaded(
+    place, hyperparameters, words
+):
+    with pytest.raises(InputError, match=words):
+        jobs.submit(place, QUICK | hyperparameters)
+
+
+def test_a_role_that_nobody_may_assume_is_refused(place, monkeypatch):
+    monkeypatch.setattr(place, "role", "arn:aws:iam::123456789012:role/SageMakerNobody")
+    with pytest.raises(InputError, match="Could not assume role arn.*SageMakerNobody"):
+        jobs.submit(place, QUICK)
+
+
+def test_taken_names_are_refused(place, job):
+    client = place.client("sagemaker")
+    asked = client.describe_training_job(TrainingJobName=job)
+    keys = ("TrainingJobName", "RoleArn", "OutputDataConfig", "ResourceConfig", "StoppingCondition")
+    algorithm = {"TrainingImage": "image", "TrainingInputMode": "File"}
+    with pytest.raises(ClientError, match="a job with this name already exists"):
+        client.create_training_job(
+            **{key: asked[key] for key in keys}, AlgorithmSpecification=algorithm
+        )
+    variant = {"VariantName": "one", "ModelName": "mnist-m", "InstanceType": "ml.m5.large"}
+    calls = [
+        (client.create_model, {
+            "ModelName": "mnist-m", "ExecutionRoleArn": place.role,
+            "PrimaryContainer": {"Image": "image"},
+        }),
+        (client.create_endpoint_config, {
+            "EndpointConfigName": "mnist-m", "ProductionVariants": [variant],
+        }),
+    ]  # fmt: skip
+    for call, request in calls:
+        call(**request)
+        with pytest.raises(ClientError, match="Cannot create already existing"):
+            call(**request)
+    client.delete_endpoint_config(EndpointConfigName="mnist-m")
+    client.delete_model(ModelName="mnist-m")
+
+
+def test_all_that_is_stored_lies_in_the_bucket_that_was_named(place, monkeypatch):
+    """Source and drivers too, which the SDK would put into its own."""
+    s3, other = place.client("s3"), "my-own-bucket"
+    s3.create_bucket(Bucket=other)
+    boto_session = place.session.boto_session
+    session = type(place.session)(boto_session=boto_session, default_bucket=other)
+    before = s3.list_objects_v2(Bucket=place.bucket)["KeyCount"]
+    elsewhere = replace(place, session=session, bucket=session.default_bucket())
+    name = jobs.submit(elsewhere, QUICK | {"epochs": 1, "subset": 1000})
+    place.rehearsal.jobs[name].stop(grace=0)
+    jobs.wait(place, name, logs=False)
+    assert s3.list_objects_v2(Bucket=place.bucket)["KeyCount"] == before
+    keys = [item["Key"] for item in s3.list_objects_v2(Bucket=other)["Contents"]]
+    assert any("sourcecode" in key or "code" in key for key in keys)
+    assert all(key.startswith("mnist") for key in keys)
+
+
+def test_no_password_of_the_shell_is_sent_to_a_job(place, monkeypatch, capsys):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://mlflow.example.org")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "secret")
+    jobs.submit(place, QUICK, dry_run=True)
+    said = capsys.readouterr().out
+    assert "not sent to the job, where others could read them: MLFLOW_TRACKING_PASSWORD" in said
+    assert '"MLFLOW_TRACKING_URI": "https://mlflow.example.org"' in said
+    assert "secret" not in said
+
+
+def test_an_image_of_one_s_own_is_asked_for(place, capsys):
+    jobs.submit(place, QUICK, image="123.dkr.ecr.eu-west-1.amazonaws.com/mine:1", dry_run=True)
+    assert (
+        '"TrainingImage": "123.dkr.ecr.eu-west-1.amazonaws.com/mine:1"' in capsys.readouterr().out
+    )
+
+
+def test_a_log_is_read_past_empty_pages_to_the_repeated_token(place, monkeypatch):
+    pages = {None: ("a", ["1"]), "a": ("b", []), "b": ("c", ["2"]), "c": ("c", [])}
+
+    class Client:
+        exceptions = place.client("logs").exceptions
+
+        def describe_log_streams(self, **_):
+            return {"logStreams": [{"logStreamName": "x/algo-1"}]}
+
+        def get_log_events(self, nextToken=None, **_):
+            token, lines = pages[nextToken]
+            return {"nextForwardToken": token, "events": [{"message": line} for line in lines]}
+
+    monkeypatch.setitem(place.clients, "logs", Client())
+    assert jobs.log(place, "x") == ["1", "2"]
+
+
+def test_logs_that_may_not_be_read_are_one_line(place, job, monkeypatch):
+    def denied(**_):
+        refused = {"Error": {"Code": "AccessDenied", "Message": "you may not"}}
+        raise ClientError(refused, "DescribeLogStreams")
+
+    monkeypatch.setattr(place.client("logs"), "describe_log_streams", denied)
+    with pytest.raises(InputError, match="DescribeLogStreams: you may not"):
+        jobs.log(place, job)
+
+
 # --- permissions --------------------------------------------------------------------------------
 
-IAM = PACKAGE / "jobs" / "iam"
+POLICY = (PACKAGE / "jobs/iam/sagemaker_policy.json").read_text()
 ALSO_CALLED = {  # operations whose permission has another name, or that need none
     "s3:ListObjectsV2": "s3:ListBucket", "s3:HeadBucket": "s3:ListBucket",
     "s3:HeadObject": "s3:GetObject", "s3:UploadPart": "s3:PutObject",
@@ -340,19 +569,55 @@ ALSO_CALLED = {  # operations whose permission has another name, or that need no
     "s3:ListBuckets": None,  # boto3 asks, and goes on when denied
     "iam:SimulatePrincipalPolicy": None,  # the SDK asks, and goes on without an answer
 }  # fmt: skip
+# What no rehearsal calls: the job's own work on AWS, and what the lesson does in the notebook.
+ONLY_ON_AWS = {
+    "iam:PassRole", "cloudwatch:PutMetricData", "ecr:GetAuthorizationToken", "ecr:BatchGetImage",
+    "ecr:BatchCheckLayerAvailability", "ecr:GetDownloadUrlForLayer", "sagemaker-mlflow:*",
+    "logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents",
+    "sagemaker:AddTags", "sagemaker:ListEndpoints", "sagemaker:ListModels", "sagemaker:ListTags",
+    "sagemaker:DescribeHyperParameterTuningJob", "sagemaker:StopHyperParameterTuningJob",
+    "s3:CreateBucket", "s3:GetBucketLocation",
+}  # fmt: skip
 
 
-def test_the_policy_allows_every_call_of_this_file_and_gives_reasons(place, job, model, calls):
-    statements = json.loads((IAM / "sagemaker_policy.json").read_text())["Statement"]
-    allowed = set()
+def test_the_policy_allows_every_call_of_this_file_no_other_and_gives_reasons(
+    place, job, model, calls
+):
+    statements, allowed = json.loads(POLICY)["Statement"], set()
     for statement in statements:
         actions = statement["Action"]
         allowed |= {actions} if isinstance(actions, str) else set(actions)
-        assert f"| `{statement['Sid']}` | " in (IAM / "README.md").read_text()
+        assert f"| `{statement['Sid']}` | " in (PACKAGE / "jobs/iam/README.md").read_text()
     made = {call.replace("sagemaker-runtime:", "sagemaker:") for call in calls}
     needed = {ALSO_CALLED.get(call, call) for call in made} - {None}
     assert {"sagemaker:CreateTrainingJob", "s3:GetObject"} <= needed
-    assert needed <= allowed
+    assert needed - allowed == set()
+    assert allowed - needed <= ONLY_ON_AWS
+
+
+def test_the_policy_lets_images_be_pulled_in_every_region_of_the_sdk():
+    (resource,) = [s["Resource"] for s in json.loads(POLICY)["Statement"] if "Pull" in s["Sid"]]
+    known = json.loads(
+        Path(image_uris.__file__).with_name("image_uri_config").joinpath("pytorch.json").read_text()
+    )
+    pulled = 0
+    for scope, (_, version) in IMAGES.items():
+        about = known[scope]["versions"][version]
+        for region, account in about["registries"].items():
+            partition = {"cn": "aws-cn", "us-gov": "aws-us-gov"}.get(
+                next((p for p in ("us-gov", "cn") if region.startswith(f"{p}-")), ""), "aws"
+            )
+            arn = f"arn:{partition}:ecr:{region}:{account}:repository/{about['repository']}"
+            assert fnmatch(arn, resource.replace("arn:aws:", f"arn:{partition}:")), arn
+            pulled += 1
+    assert pulled > 50
+
+
+def test_role_and_bucket_are_replaced_as_the_page_says():
+    mine = POLICY.replace("*SageMaker*", "students").replace("sagemaker-*", "class-bucket")
+    assert "arn:aws:iam::*:role/students" in mine
+    assert "arn:aws:s3:::class-bucket/mnist*" in mine
+    assert "SageMaker*" not in mine
 
 
 def test_every_object_we_store_lies_under_our_prefix(place, job):
@@ -377,6 +642,7 @@ def stranger(monkeypatch, tmp_path):
 def test_without_credentials_one_line_offers_the_rehearsal(stranger, refused):
     assert "no AWS credentials" in refused(main, "submit")
     assert "--rehearse" in refused(main, "delete", "x")
+    assert "a rehearsal ends with its command" in refused(main, "--rehearse", "stop", "x")
 
 
 def test_without_a_region_one_line_says_so(stranger, monkeypatch):

@@ -1,9 +1,11 @@
 """A rehearsal reaches nothing but this machine, and leaves nothing behind on it."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -35,8 +37,11 @@ command.run(main)
 """
 
 
+SHARED = Path("/tmp/sagemaker")  # the SDK's own choice, where two users of a machine would meet
+
+
 def test_with_dead_proxies_and_keys_of_nonsense_no_byte_leaves_loopback(tmp_path):
-    log, before = tmp_path / "log", _opt_ml()
+    log, before, shared_before = tmp_path / "log", _opt_ml(), SHARED.exists()
     (tmp_path / "witness").mkdir()
     (tmp_path / "witness/sitecustomize.py").write_text(WITNESS.format(log=str(log)))
     run = tmp_path / "run.py"
@@ -71,6 +76,7 @@ def test_with_dead_proxies_and_keys_of_nonsense_no_byte_leaves_loopback(tmp_path
 
     assert (tmp_path / "model/model.safetensors").exists()
     assert not list(tmp_path.glob("rehearsal-*"))
+    assert SHARED.exists() is shared_before
     assert _opt_ml() == before
     assert not [line for line in _processes() if str(tmp_path) in line]
 
@@ -84,6 +90,46 @@ def _processes() -> list[str]:
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with suppress(OSError):  # it has ended meanwhile
             found.append(path.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+    return found
+
+
+LEFT_ALONE = """
+from mnist_utils import jobs
+place = jobs.connect(rehearse=True)
+job = jobs.submit(place, {"recipe": "fast", "epochs": 20})
+jobs.wait(place, job, until="epoch=1 ", logs=False)
+print("ready", place.rehearsal.folder, flush=True)
+jobs.wait(place, job, logs=False)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGHUP])
+def test_a_rehearsal_that_is_killed_leaves_no_process_and_no_folder(number, tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-c", LEFT_ALONE], stdout=subprocess.PIPE, text=True,
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+    )  # fmt: skip
+    line = next(line for line in process.stdout if line.startswith("ready"))
+    folder = Path(line.split()[1])
+    assert _of(folder)
+    process.send_signal(number)
+    process.wait(20)
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline and (folder.exists() or _of(folder)):
+        time.sleep(0.1)
+    assert not folder.exists()
+    assert _of(folder) == []
+    assert not list(tmp_path.glob("rehearsal-*"))
+
+
+def _of(folder: Path) -> list[str]:
+    """Processes that work in a folder, or were started with it."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            here = str(folder)
+            if here in os.readlink(path / "cwd") or here in (path / "cmdline").read_text():
+                found.append((path / "cmdline").read_text())
     return found
 
 

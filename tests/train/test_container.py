@@ -102,6 +102,55 @@ def test_a_bug_leaves_its_traceback_below_the_reason_and_a_stop_leaves_nothing(b
 
 
 @pytest.mark.parametrize(
+    ("variable", "value", "words"),
+    [
+        ("SM_HPS", "{", "SM_HPS='{' is not a JSON object of hyperparameters"),
+        ("SM_HPS", "[1]", "is not a JSON object"),
+        ("SM_HPS", '{"lr": [1]}', "--lr '[1]' is not a number"),
+        ("WORLD_SIZE", "many", "WORLD_SIZE='many' is not a number of processes"),
+        ("WORLD_SIZE", "0", "WORLD_SIZE='0' is not"),
+        ("SM_CHANNEL_TRAIN", "/no/such/channel", "/no/such/channel"),
+    ],
+)
+def test_what_a_container_is_given_wrongly_is_one_line_and_in_the_failure_file(
+    box, refused, monkeypatch, variable, value, words
+):
+    monkeypatch.setenv(variable, value)
+    assert words in refused(main)
+    assert words in (box / "output/failure").read_text().splitlines()[0]
+
+
+def test_where_not_even_the_failure_file_can_be_written_the_reason_is_still_told(
+    box, refused, monkeypatch
+):
+    (box / "a file").touch()
+    monkeypatch.setenv("SM_OUTPUT_DIR", str(box / "a file"))
+    monkeypatch.setenv("SM_HPS", "{")
+    assert "is not a JSON object" in refused(main)
+
+
+def test_an_unwritable_model_folder_is_one_line(box, refused, monkeypatch):
+    (box / "a file").touch()
+    monkeypatch.setenv("SM_MODEL_DIR", str(box / "a file" / "model"))
+    assert "a file" in refused(main)
+
+
+def test_a_trial_of_a_search_has_checkpoints_of_its_own(box, monkeypatch):
+    monkeypatch.setenv("SM_HPS", json.dumps({"_tuning_objective_metric": "validation:accuracy"}))
+    monkeypatch.setenv("TRAINING_JOB_NAME", "mnist-search-007")
+    assert container.checkpoint_folder() == box / "checkpoints" / "mnist-search-007"
+
+
+def test_a_gpu_that_nobody_sees_is_told_with_its_driver_and_its_need(monkeypatch):
+    monkeypatch.setenv("SM_CURRENT_INSTANCE_TYPE", "ml.g4dn.xlarge")
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.setattr(container, "_driver", lambda: "535.274.02")
+    words = r"CUDA 13.0\) sees none: it needs driver 580 or newer, the machine has 535.274.02"
+    with pytest.raises(InputError, match=words):
+        container.check_gpu()
+
+
+@pytest.mark.parametrize(
     ("instance", "sees", "fine"),
     [
         ("ml.g4dn.xlarge", False, False), ("ml.p4d.24xlarge", False, False),
