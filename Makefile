@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 RUN := $(VENV)/bin/python
 
 # What may stand on the command line; anything else is a slip (`epochs=1`) and must not be ignored.
-VARIABLES := PYTHON RECIPE EPOCHS RESUME ARGS LAB
+VARIABLES := PYTHON RECIPE EPOCHS RESUME ARGS LAB STUDIO
 given := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
 ifneq ($(filter-out $(VARIABLES),$(given)),)
 $(error no variable $(filter-out $(VARIABLES),$(given)) here; there are $(VARIABLES), in capitals)
@@ -34,7 +34,7 @@ lab: $(READY) ## open the notebooks in JupyterLab; LAB="--no-browser" passes opt
 	$(strip $(VENV)/bin/jupyter lab --LabApp.default_url=/lab/tree/notebooks/01_data.ipynb \
 		$(if $(filter 0,$(shell id -u)),--allow-root) $(LAB))
 
-kernel: $(READY) ## offer .venv to Jupyter and SageMaker Studio as the kernel "MNIST course"
+kernel: $(READY) ## offer .venv as a kernel; in Studio, or with STUDIO=1, over the torch that is there
 	$(RUN) -m ipykernel install --user --name mnist-course --display-name "MNIST course"
 
 lint: $(READY) ## check style
@@ -57,6 +57,9 @@ lock: $(READY) ## resolve requirements.txt into requirements.lock again
 	$(RUN) -m pip install --quiet uv
 	$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --no-annotate \
 		--custom-compile-command "make lock" requirements.txt --output-file requirements.lock
+	$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.12 --no-annotate \
+		--custom-compile-command "make lock" --constraint tools/studio/image.txt \
+		tools/studio/requirements.txt --output-file tools/studio/requirements.lock
 
 clean: ## remove .venv and every cache; runs/ stays
 	rm -rf $(VENV) $(VENV).tmp *.egg-info .pytest_cache .ruff_cache .hypothesis
@@ -69,4 +72,4 @@ endif
 $(READY): requirements.lock tools/setup.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "$(PYTHON) is too old or missing: install Python 3.11 or newer, or run make PYTHON=/path/to/python3.11" >&2; exit 1; }
-	@$(PYTHON) tools/setup.py
+	@$(PYTHON) tools/setup.py $(if $(STUDIO),--studio)

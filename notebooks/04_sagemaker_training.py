@@ -308,9 +308,8 @@ shutil.rmtree(folder)
 # - An endpoint says what the weights say, and refuses politely.
 #
 # If a job ends with "has a GPU, but torch sees none", the image's CUDA 13 is too new for the driver
-# of its machine: ask for the newest image of CUDA 12, with
-# `image="763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-training:2.8.0-gpu-py312"` (another
-# region has another address).
+# of its machine. Ask for the newest image of CUDA 12: `submit(…, image=…)` with the address printed
+# above, its end replaced by `2.8.0-gpu-py312`.
 #
 # Not shown, because a rehearsal cannot: CUDA, IAM, quotas, image pulls, real spot capacity. The
 # least permissions that suffice are in `mnist_utils/jobs/iam/sagemaker_policy.json`, each with its reason.

@@ -1,5 +1,8 @@
 """Make `.venv` from requirements.lock, or mend it where the checkout has moved: `make setup`.
 
+In SageMaker Studio, whose space has 5 GB, or with `STUDIO=1`, it lies over the Python that runs
+this and its torch, and gets only what these lack or have too old: tools/studio/requirements.lock.
+
 Runs before anything is installed, so it needs Python's standard library only.
 """
 
@@ -9,16 +12,22 @@ import shutil
 import signal
 import subprocess
 import sys
+import sysconfig
 import time
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-VENV, LOCK = ROOT / ".venv", ROOT / "requirements.lock"
+IN_STUDIO = Path("/opt/ml/metadata/resource-metadata.json").exists() or "--studio" in sys.argv
+VENV = ROOT / ".venv"
+LOCK = ROOT / ("tools/studio/requirements.lock" if IN_STUDIO else "requirements.lock")
 READY = VENV / ".ready"  # holds the path of the checkout that it was made for
 TEMPORARY = ROOT / ".venv.tmp"  # pip's wheels: beside .venv, since /tmp may be memory
 PYTHON = VENV / ("Scripts" if os.name == "nt" else "bin") / "python"
-NEEDED_GB = 8  # 7.2 at the most: the packages, and the wheels of a batch while it is installed
+# 7.2 at the most: the packages, and the wheels of a batch while it is installed; over a torch 0.6.
+NEEDED_GB = 0.9 if IN_STUDIO else 8
+OLDEST = {"torch": (2, 8), "torchvision": (0, 23)}  # that the course runs with
 BATCH = 12  # packages that pip installs at once: more need more disk, fewer more starts of pip
 PROBE = "torchsummary==1.5.1"  # three kilobytes, to see whether an index answers
 
@@ -29,20 +38,29 @@ SETTINGS = {
     "@jupyterlab/filebrowser-extension:browser": {"showLastModifiedColumn": False},
 }
 
-# Prints the pins of a lock file that apply to this Python and are not installed.
+# Prints the pins of a lock file that apply to this Python and are not installed, at all or, over
+# an image, in that version or a newer one; then, over an image, how many the image has.
 MISSING = """
 import sys
 from importlib.metadata import distributions
 from pip._vendor.packaging.requirements import Requirement
 from pip._vendor.packaging.utils import canonicalize_name
-there = {canonicalize_name(d.name): d.version for d in distributions()}
+from pip._vendor.packaging.version import Version
+there, over = {}, sys.argv[2] == "over"
+for d in distributions():
+    there.setdefault(canonicalize_name(d.name), d.version)
 for line in open(sys.argv[1]):
     if line.strip() and not line.startswith(("#", " ")):
         pin = Requirement(line)
         if pin.marker and not pin.marker.evaluate():
             continue
-        version = there.get(canonicalize_name(pin.name), "0")
-        if not pin.specifier.contains(version, prereleases=True):
+        name = canonicalize_name(pin.name)
+        ours = name in ("torch", "torchvision", "triton") or name.startswith("nvidia-")
+        if over and (ours or (name == "mlflow-tracing" and "mlflow" in there)):  # a part of it
+            continue
+        found = there.get(name, "0")
+        newer = over and Version(found) >= Version(str(pin.specifier).removeprefix("=="))
+        if not newer and not pin.specifier.contains(found, prereleases=True):
             print(line, end="")
 """
 
@@ -55,14 +73,26 @@ def main() -> None:
     made_for = READY.read_text() if READY.exists() else ""
     if not works():
         check()
+        size = "over this Python's torch: 0.6 GB" if IN_STUDIO else "7 GB"
         print(
-            "setting up .venv: 7 GB of disk, and about 4 minutes where the network is fast",
-            flush=True,
+            f"setting up .venv, {size} of disk, a few minutes where the network is fast", flush=True
         )
-        subprocess.run([sys.executable, "-m", "venv", "--clear", VENV], check=True)
+        options = ["--clear", *["--system-site-packages"] * IN_STUDIO]
+        subprocess.run([sys.executable, "-m", "venv", *options, VENV], check=True)
+        if (
+            IN_STUDIO and sys.prefix != sys.base_prefix
+        ):  # itself a venv, of which ours knows nothing
+            site = Path(
+                run_inside("import sysconfig; print(sysconfig.get_path('purelib'))").strip()
+            )
+            (site / "below.pth").write_text(sysconfig.get_path("purelib") + "\n")
     elif made_for not in ("", str(ROOT)):
         mend(made_for)
-    install()
+    installed = install()
+    if IN_STUDIO:
+        taken = ", ".join(f"{name} {version(name)}" for name in OLDEST)
+        print(f"taken from {sys.prefix}: {taken} and all else that is new enough; "
+              f"installed over it: {installed} packages")  # fmt: skip
     add_the_package()
     write(VENV / "etc/jupyter/jupyter_server_config.json", SERVER)
     write(VENV / "share/jupyter/lab/settings/overrides.json", SETTINGS)
@@ -93,17 +123,28 @@ def check() -> None:
         raise Refused(
             f"{sys.executable} comes without venv: `apt install python3-venv` on Debian and Ubuntu"
         )
+    for name, oldest in OLDEST.items() if IN_STUDIO else ():
+        try:
+            found = version(name)
+        except PackageNotFoundError:
+            found = "none"
+        if found == "none" or tuple(map(int, found.split(".")[:2])) < oldest:
+            raise Refused(
+                f"{sys.executable} has {name} {found}, not {'.'.join(map(str, oldest))} or newer: "
+                "name one that has, make PYTHON=/path/to/python, or leave STUDIO=1 out (7 GB)"
+            )
     free = shutil.disk_usage(ROOT).free / 1e9
     if free < NEEDED_GB:
+        larger = "stop the space and give it more storage, in Studio under *JupyterLab*"
         raise Refused(
             f"{free:.1f} GB are free in {ROOT}, setting up .venv takes up to {NEEDED_GB}: "
-            "free some, or clone to a larger disk"
+            f"free some, or {larger if IN_STUDIO else 'clone to a larger disk'}"
         )
 
 
-def install() -> None:
-    """Install the pins of requirements.lock that `.venv` lacks, a batch at a time."""
-    pins = run_inside(MISSING, LOCK).splitlines()
+def install() -> int:
+    """Install the pins of the lock that `.venv` lacks, a batch at a time; return how many."""
+    pins = run_inside(MISSING, LOCK, "over" if IN_STUDIO else "").splitlines()
     if pins and (said := pip("download", PROBE, "--dest", str(TEMPORARY / "probe"),
                              "--retries", "0", "--timeout", "15")):  # fmt: skip
         raise Refused(
@@ -118,6 +159,7 @@ def install() -> None:
             raise Refused(f"pip stopped: {said}; run `make setup` again, it goes on from here")
     if pins:
         print(f"{len(pins)} of {len(pins)} packages", flush=True)
+    return len(pins)
 
 
 def run_inside(code: str, *arguments) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 
 from mnist_utils.errors import InputError
 from mnist_utils.jobs import archive
-from mnist_utils.jobs.place import PREFIX, Place, aws_errors, image_of
+from mnist_utils.jobs.place import PREFIX, Place, aws_errors, image_of, to_its_end
 from mnist_utils.jobs.prices import PRICES
 from mnist_utils.jobs.training import artifact
 from mnist_utils.serve import handlers
@@ -31,8 +31,9 @@ def deploy(
     InputError
         The endpoint failed; the message is the reason. What was created is deleted again.
     """
-    from sagemaker.core.training.configs import SourceCode
-    from sagemaker.serve import ModelBuilder
+    with to_its_end():
+        from sagemaker.core.training.configs import SourceCode
+        from sagemaker.serve import ModelBuilder
 
     uri = artifact(place, job)
     if not (name or job).startswith(f"{PREFIX}-"):
@@ -54,8 +55,10 @@ def deploy(
                 sagemaker_session=place.session, instance_type=instance_type,
                 log_level=logging.ERROR,
             )  # fmt: skip
-            builder.build(model_name=name)
-            builder.deploy(endpoint_name=name, initial_instance_count=1, wait=False)
+            with to_its_end():
+                builder.build(model_name=name)
+            with to_its_end():
+                builder.deploy(endpoint_name=name, initial_instance_count=1, wait=False)
             _in_service(place, name)
     except BaseException:
         delete(place, name)

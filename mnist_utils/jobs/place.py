@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
+from mnist_utils.command import Stop
 from mnist_utils.errors import InputError
 
 SDK = "3.27"
@@ -70,8 +71,9 @@ def connect(
 
             stage = stack.enter_context(rehearsal.rehearse(namespace=namespace))
             print(rehearsal.UNPROVEN)
-        import boto3
-        from sagemaker.core.helper.session_helper import Session, get_execution_role
+        with to_its_end():
+            import boto3
+            from sagemaker.core.helper.session_helper import Session, get_execution_role
 
         for name in ("sagemaker", "sagemaker.config", "botocore", "boto3"):
             logging.getLogger(name).setLevel(logging.ERROR)
@@ -122,6 +124,20 @@ def image_of(place: Place, scope: str, instance_type: str) -> str:
     return image_uris.retrieve(
         framework, place.region, version=version, instance_type=instance_type, image_scope=scope
     )
+
+
+@contextmanager
+def to_its_end(said: str = "") -> Iterator[None]:
+    """Context in which Ctrl-C waits until the SDK is done: it would swallow it, or go on halved.
+
+    `said` is what the interruption then tells. A second Ctrl-C does not wait.
+    """
+    with Stop() as stop:
+        yield
+    try:
+        stop.check()
+    except KeyboardInterrupt as interrupted:
+        raise type(interrupted)(said) if said else interrupted from None
 
 
 @contextmanager

@@ -7,13 +7,15 @@ import secrets
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from mnist_utils import data, weights
+from mnist_utils.command import Stop
 from mnist_utils.errors import InputError
 from mnist_utils.files import DATA
 from mnist_utils.jobs import archive
-from mnist_utils.jobs.place import PREFIX, Place, aws_errors, image_of
+from mnist_utils.jobs.place import PREFIX, Place, aws_errors, image_of, to_its_end
 from mnist_utils.jobs.prices import PRICES, price
 from mnist_utils.train import options
 from mnist_utils.train.progress import PATTERNS
@@ -67,16 +69,21 @@ def submit(
     image = image or image_of(place, "training", instance_type)
     print(price(instance_type, minutes, spot=spot))
     with archive.training_source(hyperparameters) as source, aws_errors():
-        trainer = _trainer(
-            place, hyperparameters, name, image, instance_type, spot, minutes, processes, source
-        )
+        with to_its_end():
+            trainer = _trainer(
+                place, hyperparameters, name, image, instance_type, spot, minutes, processes, source
+            )
         channel = _channel(place, data_dir, upload=not dry_run)
         if dry_run:
             request = trainer._create_training_job_args(input_data_config=channel, boto3=True)
             print(json.dumps(request, indent=1, default=str))
             return ""
-        trainer.train(input_data_config=channel, wait=False, logs=False)
-        return trainer._latest_training_job.training_job_name
+        with Stop() as stop:  # the SDK swallows Ctrl-C, and starts the job
+            trainer.train(input_data_config=channel, wait=False, logs=False)
+        job = trainer._latest_training_job.training_job_name
+        with _goes_on(job):
+            stop.check()
+        return job
 
 
 def _check(hyperparameters: dict) -> None:
@@ -226,8 +233,14 @@ def wait(place: Place, job: str, *, logs: bool = True, until: str | None = None)
     KeyboardInterrupt
         Ctrl-C; the message says that the job goes on.
     """
-    try:
+    with _goes_on(job):
         return _wait(place, job, logs, until)
+
+
+@contextmanager
+def _goes_on(job: str) -> Iterator[None]:
+    try:
+        yield
     except KeyboardInterrupt as stop:
         message = f"job {job} goes on and costs; `jobs.stop`, or mnist_utils.jobs stop {job}"
         raise type(stop)(message) from None

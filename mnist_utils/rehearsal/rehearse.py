@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from unittest import mock
 
+from mnist_utils.command import Stop
 from mnist_utils.errors import InputError
 from mnist_utils.rehearsal import loopback, patches
 from mnist_utils.rehearsal.stage import REGION, Stage
@@ -54,7 +55,9 @@ def rehearse(*, namespace: bool | None = None) -> Iterator[Stage]:
         stage = Stage(endpoint, folder, namespace)
         stack.callback(stage.close)
         loopback.isolate(os.environ, endpoint, folder, REGION)
-        patches.patch_sdk(stack, stage)
-        patches.patch_moto(stack, stage)
-        patches.forget()
+        with Stop() as stop:  # Ctrl-C while it is imported breaks the SDK
+            patches.patch_sdk(stack, stage)
+            patches.patch_moto(stack, stage)
+            patches.forget()
+        stop.check()
         yield stage

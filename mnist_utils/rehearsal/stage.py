@@ -21,38 +21,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from mnist_utils.errors import InputError
-from mnist_utils.rehearsal import loopback, serving
+from mnist_utils.rehearsal import heir, loopback, serving, toolkit
 
 REGION = "us-east-1"
-# A process that outlives us, kill -9 included: it ends what we leave behind.
-HEIR = """
-import os, shutil, signal, sys
-groups = set()
-for line in sys.stdin:
-    groups = groups - {-int(line)} if int(line) < 0 else groups | {int(line)}
-for group in groups:
-    try:
-        os.killpg(group, signal.SIGKILL)
-    except OSError:
-        pass
-shutil.rmtree(sys.argv[1], ignore_errors=True)
-"""
-# What an image's own entry point does with a tuner's job: unpack, set SM_…, run with options.
-TOOLKIT = """
-import json, os, pathlib, subprocess, sys, tarfile
-ml = pathlib.Path(sys.argv[1])
-given = json.loads((ml / "input/config/hyperparameters.json").read_text())
-code = ml / "code"
-with tarfile.open(code / "sourcedir.tar.gz") as source:
-    source.extractall(code, filter="data")
-own = {k: v for k, v in given.items() if not k.startswith("sagemaker_")}
-os.environ |= {"SM_MODEL_DIR": f"{ml}/model", "SM_OUTPUT_DIR": f"{ml}/output"}
-os.environ |= {"SM_CHANNEL_TRAIN": f"{ml}/input/data/train", "SM_HPS": json.dumps(own)}
-os.environ |= {"SM_CURRENT_INSTANCE_TYPE": "local"}
-os.chdir(code)
-options = [word for name, value in own.items() for word in (f"--{name}", value)]
-os.execv(sys.executable, [sys.executable, given["sagemaker_program"], *options])
-"""
 GRACE = 20  # seconds between SIGTERM and SIGKILL; SageMaker grants 120
 
 
@@ -69,7 +40,7 @@ class Stage:
         self.trials: dict[str, Trials] = {}
         self.servers: dict[str, Server] = {}
         self.heir = subprocess.Popen(
-            [sys.executable, "-c", HEIR, str(folder)], stdin=subprocess.PIPE, text=True,
+            [sys.executable, heir.__file__, str(folder)], stdin=subprocess.PIPE, text=True,
             bufsize=1, start_new_session=True,
         )  # fmt: skip
 
@@ -227,7 +198,7 @@ class Job:
 
     def _command(self) -> list[str]:
         algorithm = self.request["AlgorithmSpecification"]
-        command = [sys.executable, "-c", TOOLKIT, "/opt/ml"]
+        command = [sys.executable, toolkit.__file__, "/opt/ml"]
         if "ContainerEntrypoint" in algorithm:
             command = algorithm["ContainerEntrypoint"] + algorithm["ContainerArguments"]
         if self.stage.mount:
@@ -240,9 +211,12 @@ class Job:
     def _environment(self) -> dict[str, str]:
         """What the container sees: nothing of the user's environment but what Python needs."""
         home = self.ml.parent / "tmp"
+        torchrun = Path(
+            shutil.which("torchrun") or "/bin/torchrun"
+        ).parent  # the image's, in Studio
         fonts = Path(os.environ.get("MPLCONFIGDIR", Path.home() / ".cache/matplotlib"))
         return {
-            "PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin",
+            "PATH": f"{Path(sys.executable).parent}:{torchrun}:/usr/local/bin:/usr/bin:/bin",
             "HOME": str(home), "TMPDIR": str(home), "MPLCONFIGDIR": str(fonts),
             "LANG": "C.UTF-8", "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1",
             "TRAINING_JOB_NAME": self.name,
@@ -360,10 +334,8 @@ class Trials:
     def _live(self) -> None:
         definition = copy.deepcopy(self.request["TrainingJobDefinition"])
         config = self.request["HyperParameterTuningJobConfig"]
-        static = definition.pop("StaticHyperParameters")
-        static["_tuning_objective_metric"] = config["HyperParameterTuningJobObjective"][
-            "MetricName"
-        ]
+        objective = config["HyperParameterTuningJobObjective"]["MetricName"]
+        static = definition.pop("StaticHyperParameters") | {"_tuning_objective_metric": objective}
         sagemaker, statuses = self.stage.client("sagemaker"), []
         for number, chosen in enumerate(self._choices(), start=1):
             if self.stopping:

@@ -78,7 +78,8 @@ def test_a_class_token_sees_all_after_attention_and_nothing_before():
     assert (described["cat"].receptive_field, described["cat"].jump) == (4, 4)
     assert described["cat"].output_shape == [17, 8]
     assert described["getitem"].receptive_field == 16
-    assert describe(Classified(0), (1, 16, 16)).rows[-1].name == "blocks"  # [:, 0]: a constant
+    last = describe(Classified(0), (1, 16, 16)).rows[-1]  # [:, 0]: a constant, or no row at all
+    assert last.status == "constant" or last.name == "blocks"
 
 
 def test_a_token_that_has_seen_the_image_does_not_lie_beside_local_units():

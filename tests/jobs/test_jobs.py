@@ -6,9 +6,11 @@ One rehearsal and one trained job serve most of this file; `fast` on a few thous
 import json
 import os
 import re
+import signal
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
@@ -22,6 +24,7 @@ from botocore.exceptions import ClientError
 from networks import npy
 from sagemaker.core import image_uris
 from sagemaker.core.resources import Endpoint
+from sagemaker.train import ModelTrainer
 
 from mnist_utils import jobs
 from mnist_utils.errors import InputError
@@ -423,6 +426,21 @@ def test_a_second_ctrl_c_says_what_stays_and_costs_and_configuration_and_model_s
     assert client.describe_endpoint_config(EndpointConfigName=name)
     assert client.describe_model(ModelName=name)
     assert len(jobs.delete(place, name)) == 3
+
+
+def test_ctrl_c_in_submit_is_not_swallowed_and_names_the_job(place, monkeypatch):
+    """The SDK catches everything while it starts a job; the job would run on unseen."""
+    real = ModelTrainer.train
+
+    def interrupted(self, **arguments):
+        real(self, **arguments)
+        with suppress(BaseException):
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(ModelTrainer, "train", interrupted)
+    with pytest.raises(KeyboardInterrupt, match="job mnist-.* goes on and costs; `jobs.stop`") as s:
+        jobs.submit(place, QUICK)
+    assert jobs.stop(place, str(s.value).split()[1]) == "Stopped"
 
 
 # --- where AWS refuses --------------------------------------------------------------------------

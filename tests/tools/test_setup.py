@@ -90,14 +90,49 @@ def test_ctrl_c_in_set_up_costs_one_line(checkout):
     assert not (checkout / ".venv.tmp").exists()
 
 
-def test_a_full_disk_is_said_before_anything_is_written(monkeypatch):
+def loaded(monkeypatch, *arguments):
+    """tools/setup.py as a module, started with these arguments."""
+    monkeypatch.setattr(sys, "argv", ["tools/setup.py", *arguments])
     spec = importlib.util.spec_from_file_location("course_setup", ROOT / "tools" / "setup.py")
     setup = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(setup)
+    return setup
+
+
+@pytest.mark.parametrize(
+    ("arguments", "remedy"),
+    [([], "clone to a larger disk"), (["--studio"], "give it more storage")],
+)
+def test_a_full_disk_is_said_before_anything_is_written(monkeypatch, arguments, remedy):
+    setup = loaded(monkeypatch, *arguments)
     setup.check()
-    monkeypatch.setattr(setup.shutil, "disk_usage", lambda _: SimpleNamespace(free=3e9))
-    with pytest.raises(setup.Refused, match=r"3\.0 GB are free in .* takes up to"):
+    monkeypatch.setattr(setup.shutil, "disk_usage", lambda _: SimpleNamespace(free=6e8))
+    with pytest.raises(setup.Refused, match=rf"0\.6 GB are free in .* takes up to .*{remedy}"):
         setup.check()
+
+
+def test_over_a_torch_too_old_nothing_is_built(monkeypatch):
+    setup = loaded(monkeypatch, "--studio")
+    monkeypatch.setattr(setup, "version", {"torch": "2.1.2", "torchvision": "0.16"}.__getitem__)
+    with pytest.raises(setup.Refused, match=r"has torch 2\.1\.2, not 2\.8 or newer: name one"):
+        setup.check()
+
+
+def test_over_a_torch_only_what_is_lacking_or_too_old_is_installed(checkout):
+    """The lock asks for less than is there, for as much, for torch's own, and for nothing more."""
+    lock = checkout / "tools/studio/requirements.lock"
+    lock.parent.mkdir()
+    lock.write_text("numpy==1.26.4\ntorchsummary==1.5.1\ntorch==99.0\nnvidia-x==1.0\n")
+    done = make(checkout, "setup", "STUDIO=1", f"PYTHON={sys.executable}")
+    assert done.returncode == 0, done.stderr
+    assert "taken from" in done.stdout
+    assert "installed over it: 0 packages" in done.stdout
+    python = checkout / ".venv/bin/python"
+    found = subprocess.run(
+        [python, "-c", "import torch, torchsummary; print(torch.__file__)"],
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    assert str(checkout) not in found
 
 
 @pytest.mark.parametrize("slip", ["epochs=1", "EPOCH=1", "recipe=fast"])
@@ -105,7 +140,10 @@ def test_an_unknown_variable_is_named(checkout, slip):
     done = make(checkout, "train", slip)
     assert done.returncode == 2
     name = slip.split("=")[0]
-    assert f"no variable {name} here; there are PYTHON RECIPE EPOCHS RESUME ARGS LAB" in done.stderr
+    assert (
+        f"no variable {name} here; there are PYTHON RECIPE EPOCHS RESUME ARGS LAB STUDIO"
+        in done.stderr
+    )
 
 
 def test_what_make_passes_on(checkout):

@@ -128,6 +128,7 @@ def test_orthogonal_keeps_directions_and_evens_out_their_lengths():
         assert (inside - torch.diag_embed(inside.diagonal(dim1=1, dim2=2))).abs().max() < 1e-3
 
 
+@pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="torch 2.8, Studio's, has none")
 def test_muon_equals_torch_s_own_on_matrices():
     """Two routes: theirs orthogonalises in bfloat16, hence the tolerance."""
     torch.manual_seed(0)
