@@ -1,5 +1,6 @@
 """How far a network's confidence can be believed (Guo et al. 2017)."""
 
+import math
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -7,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mnist_utils.evaluate import Evaluation
+from mnist_utils.evaluate import Evaluation, wilson_interval
 
 
 class Bin(NamedTuple):
@@ -18,6 +19,7 @@ class Bin(NamedTuple):
     count: int
     confidence: float  # mean, fraction; nan where the bin is empty
     accuracy: float  # fraction; nan where the bin is empty
+    interval: tuple[float, float]  # Wilson's 95%, of the accuracy; nan where the bin is empty
 
 
 def reliability(result: Evaluation, edges: tuple[float, ...]) -> list[Bin]:
@@ -29,7 +31,9 @@ def reliability(result: Evaluation, edges: tuple[float, ...]) -> list[Bin]:
             inside |= result.confidence >= high
         right = (result.predictions == result.labels)[inside].double()
         confidence = result.confidence[inside].double().mean().item()
-        bins.append(Bin(low, high, int(inside.sum()), confidence, right.mean().item()))
+        wrong, n = int((right == 0).sum()), len(right)
+        interval = wilson_interval(wrong, n) if n else (math.nan, math.nan)
+        bins.append(Bin(low, high, n, confidence, right.mean().item(), interval))
     return bins
 
 

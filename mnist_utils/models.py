@@ -211,25 +211,31 @@ class FieldNet(nn.Module):
 
     def __init__(self, depth: int, width: int, dilation: int = 1, pointwise: bool = False):
         super().__init__()
+
+        def step(in_channels: int, kernel_size: int, dilation: int = 1) -> list[nn.Module]:
+            conv = nn.Conv2d(in_channels, width, kernel_size, dilation=dilation, bias=False)
+            return [conv, nn.BatchNorm2d(width), nn.ReLU()]
+
         layers = [nn.AvgPool2d(2)]  # (1, 14, 14)   2
         for in_channels in [1] + [width] * (depth - 1):
-            layers += [
-                nn.Conv2d(in_channels, width, kernel_size=3, dilation=dilation, bias=False),
-                nn.BatchNorm2d(width),
-                nn.ReLU(),
-            ]
-            if pointwise:
-                layers += [
-                    nn.Conv2d(width, width, kernel_size=1, bias=False),
-                    nn.BatchNorm2d(width),
-                    nn.ReLU(),
-                ]
+            layers += step(in_channels, 3, dilation)
+            layers += step(width, 1) if pointwise else []
         self.features = nn.Sequential(*layers)
         self.gap = nn.AdaptiveAvgPool2d(1)
         self.head = nn.Conv2d(width, 10, kernel_size=1)
 
     def forward(self, images: Tensor) -> Tensor:
         return F.log_softmax(self.head(self.gap(self.features(images))).flatten(1), dim=1)
+
+
+def model2(*, batch_norm: bool = False, dense: bool = False) -> nn.Module:
+    """Model2's controls: BatchNorm after each ReLU; a dense head, which keeps where units are."""
+    model = Model2()
+    for place, width in ((8, 12), (6, 10), (3, 10), (1, 10)) if batch_norm else ():
+        model.features.insert(place + 1, nn.BatchNorm2d(width))
+    if dense:
+        model.gap, model.head = nn.Identity(), nn.Conv2d(12, 10, kernel_size=8)  # of all 8×8 units
+    return model
 
 
 # Receptive field before GAP -> network; widths chosen for equal parameter counts.
@@ -245,6 +251,10 @@ CONTROL_NETWORKS = {
     "FieldNet26Dilated": partial(FieldNet, 2, 24, dilation=3),
     "FieldNet10Pointwise": partial(FieldNet, 2, 21, pointwise=True),
 }
+LADDER_CONTROLS = {
+    "Model2BatchNorm": partial(model2, batch_norm=True),
+    "Model2Dense": partial(model2, dense=True),
+}
 
 # What the economies of SeparableNet are worth: a network of the course without one of them.
 _SMALL = partial(SeparableNet, 14, (16, 16, 16, 16))
@@ -255,15 +265,9 @@ WITHOUT = {
     "SmallNetReLU": partial(_SMALL, mirrored=True, scale=False),
 }
 
-NETWORKS = (
-    {
-        network.__name__: network
-        for network in (Model1, Model2, Model3, CourseNet, SmallNet, BestNet, FastNet)
-    }
-    | FIELD_NETWORKS
-    | CONTROL_NETWORKS
-    | WITHOUT
-)
+_LESSONS = (Model1, Model2, Model3, CourseNet, SmallNet, BestNet, FastNet)
+NETWORKS = {network.__name__: network for network in _LESSONS}
+NETWORKS |= FIELD_NETWORKS | CONTROL_NETWORKS | LADDER_CONTROLS | WITHOUT
 
 
 def build(name: str) -> nn.Module:

@@ -27,11 +27,14 @@
 # PyTorch. If the two disagree, a cell fails.
 
 # %%
+import json
+
 from torch import nn
 
 from mnist_utils import models, plots
 from mnist_utils.describe import describe
 from mnist_utils.describe.second_opinion import torchsummary_table, torchsummary_total
+from mnist_utils.files import RESULTS
 from mnist_utils.parameters import conv2d_macs, conv2d_parameters, linear_parameters
 
 # %% [markdown]
@@ -52,8 +55,8 @@ by_hand
 #
 # ## A whole network
 #
-# BatchNorm adds a scale and a shift a channel; ReLU, pooling and Dropout add nothing. So the
-# source's network is six lines of arithmetic:
+# BatchNorm adds a scale and a shift per channel; ReLU, pooling and Dropout add nothing. So the
+# source's network is five terms of arithmetic:
 
 # %%
 stem = 1 * 10 * 3 * 3 + 10
@@ -84,7 +87,7 @@ for row in network.rows:
 # ## What a dense head would have cost
 #
 # The source's best decision is what it left out. A dense layer reads every unit of the last map;
-# global average pooling (GAP) with a 1×1 convolution reads one mean a channel. Both heads, on
+# global average pooling (GAP) with a 1×1 convolution reads one mean per channel. Both heads, on
 # Model3's last map and on that of Model1, the skeleton of notebook 2:
 
 # %%
@@ -99,12 +102,13 @@ assert dense == 32 * 8 * 8 * 10 + 10 == 20_490 > 3 * total
 print(f"{dense / model1:.0%} of Model1's {model1:,} parameters are its dense head")
 
 # %% [markdown]
-# A dense head is dear on a large map: Model1's alone costs more than three Model3s.
+# A dense head is expensive on a large map: Model1's alone costs more than three Model3s. What it
+# gives in return, notebook 2 has measured: it keeps where things are.
 #
 # ## Parameters are not work
 #
 # A **multiply-add** (MAC) is one weight used once. A convolution uses each of its weights at every
-# place of its output, so early layers, with their large maps, are dear:
+# place of its output, so early layers, with their large maps, do most of the work:
 
 # %%
 macs = 10 * 10 * 3 * 3 * 22 * 22  # the third convolution: 900 weights at 22 × 22 places
@@ -132,9 +136,8 @@ plots.keep(
 
 # %% [markdown]
 # Model3's parameters are spread evenly, its work is not: nearly nine tenths of it happen before the
-# pool. **To make a network faster, look at its large maps; to make it smaller, look at its wide
-# layers.** The `fast` recipe of this course starts with a stride, and so its 15,674 parameters need
-# less work than Model3's 6,016:
+# pool. **To compute less, look at the large maps; to store less, at the wide layers.** The `fast` recipe
+# of this course starts with a stride, and so its 15,674 parameters need less work than Model3's 6,016:
 
 # %%
 assert 0.85 < network["block1"].macs_inside / network.macs < 0.9
@@ -144,6 +147,29 @@ assert fast.macs < network.macs
 print(f"FastNet: {fast.parameters:,} parameters, {fast.macs:,} MACs")
 
 # %% [markdown]
+# ## Work is not time
+#
+# Is a network with half of the multiply-adds twice as fast? CourseNet and FastNet need nearly the same
+# number, Model1 twice as many as Model3. **Which pair is equally fast?** The speeds below, per second of
+# one thread of an idle machine, are stored (`make bench`); yours will differ, and their order less.
+
+# %%
+speeds = json.loads((RESULTS / "bench.json").read_text())["images_per_cpu_second"]
+macs = {name: describe(models.build(name), (1, 28, 28)).macs for name in speeds}
+macs
+
+# %%
+assert speeds["FastNet"] > 1.5 * speeds["CourseNet"]
+assert speeds["Model1"] > 0.8 * speeds["Model3"]
+for name, speed in speeds.items():
+    print(f"{name:10} {speed:6,.0f} images, {macs[name] * speed / 1e9:4.1f} billion MACs")
+
+# %% [markdown]
+# Neither. FastNet reads nearly twice as many images as CourseNet, and Model3 hardly more than Model1. A
+# processor multiplies fast and fetches slowly. So what counts as well is how much lies between the
+# multiplications: a map is written and read again at every ReLU and BatchNorm, and a depthwise layer
+# uses each number that it fetches only nine times. **Count to understand, time to decide.**
+#
 # ## A second opinion: torchsummary
 #
 # The package `torchsummary` prints such a table, too. On this network the totals agree.
@@ -196,7 +222,8 @@ for odd in (Twice(), Scaled()):
 #
 # - A convolution has `out·in·k·k + out` parameters, whatever the image's size, and uses each weight
 #   once at every place of its output.
-# - Parameters sit where layers are wide, multiply-adds where maps are large.
+# - Parameters sit where layers are wide, multiply-adds where maps are large; seconds have to be
+#   measured.
 # - A table is a claim: hold it against `numel()`.
 #
 # Next: [4 · Training on SageMaker](04_sagemaker_training.ipynb)

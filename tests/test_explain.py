@@ -8,6 +8,7 @@ from mnist_utils import data
 from mnist_utils.errors import InputError
 from mnist_utils.explain import effective_receptive_field, pixels_holding, spread
 from mnist_utils.models import Model3
+from mnist_utils.receptive_field import Window, variance
 
 
 def test_the_effective_field_of_one_convolution_is_its_weights():
@@ -15,8 +16,21 @@ def test_the_effective_field_of_one_convolution_is_its_weights():
     images = torch.randn(5, 1, 9, 9)
     weight = effective_receptive_field(model, images, unit=(2, 1), channel=1)
     expected = torch.zeros(9, 9)
-    expected[2:5, 1:4] = model.weight[1, 0].detach().abs()
+    expected[2:5, 1:4] = model.weight[1, 0].detach() ** 2
     assert torch.allclose(weight, expected)
+
+
+def test_random_networks_are_as_wide_as_equal_weights():
+    """The theory's bump is the mean square of the gradient, over random weights."""
+    torch.manual_seed(0)
+    chain = [Window(3), Window(3), Window(2, stride=2), Window(3)]
+    weight = 0
+    for _ in range(200):
+        layers = [nn.Conv2d(1, 8, 3), nn.Conv2d(8, 8, 3), nn.AvgPool2d(2), nn.Conv2d(8, 1, 3)]
+        model = nn.Sequential(*layers)
+        weight = weight + effective_receptive_field(model, torch.zeros(1, 1, 10, 10), channel=0)
+    for sigma in spread(weight):
+        assert sigma == pytest.approx(variance(chain) ** 0.5, rel=0.03)
 
 
 def test_the_effective_field_on_digits_is_narrower_than_the_theoretical_one(test_split):
@@ -33,7 +47,7 @@ def test_the_effective_field_on_digits_is_narrower_than_the_theoretical_one(test
     logits = nn.Sequential(*list(model.eval().children()))(one).flatten()
     logits.max().backward()
     alone = effective_receptive_field(model, digits[:1], layer="head")
-    assert torch.allclose(alone, one.grad.abs()[0, 0], atol=1e-6)
+    assert torch.allclose(alone, one.grad[0, 0] ** 2, atol=1e-6)
     assert torch.equal(before, model.block1[0][2].running_mean)
     assert model.head.weight.grad is not None
     with pytest.raises(InputError, match="not a module"):

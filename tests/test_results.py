@@ -29,3 +29,22 @@ def test_a_file_that_is_not_json_is_named(tmp_path):
     (tmp_path / "study" / "broken.json").write_text("{")
     with pytest.raises(InputError, match=r"broken\.json is not JSON"):
         results.read("study/broken", tmp_path)
+
+
+def test_an_interval_of_a_mean_by_hand():
+    """Mean 3, s.d. 1 of three: t of 2 degrees of freedom is 4.3027."""
+    low, high = results.mean_interval([2, 3, 4])
+    assert (low + high) / 2 == 3
+    assert high - low == pytest.approx(2 * 4.3027 / 3**0.5, abs=1e-4)
+
+
+def test_an_interval_over_digits_counts_a_digit_once_however_many_seeds_misread_it():
+    """Ten seeds that misread the same 50 of 10,000 know no more than one of them."""
+    alike = [{"digits": 10_000, "mistakes": list(range(50))}] * 10
+    low, high = results.digits_interval(alike)
+    assert results.digits_interval(alike[:1]) == (low, high)
+    half = 1.96 * (0.005 * 0.995 / 10_000) ** 0.5
+    assert (low, high) == pytest.approx((0.995 - half, 0.995 + half), abs=1e-4)
+    apart = [{"digits": 10_000, "mistakes": list(range(50 * k, 50 * k + 50))} for k in range(10)]
+    low, high = results.digits_interval(apart)
+    assert high - low < 0.5 * 2 * half

@@ -7,12 +7,14 @@ only says whether the texts hold.
 """
 
 import json
-import math
 import re
 import statistics
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
+
+from scipy.stats import ttest_1samp
 
 from mnist_utils import command, data, plots, results
 from mnist_utils.errors import InputError
@@ -54,9 +56,9 @@ def spread(row: dict) -> str:
     return f"{100 * row['mean']:.2f} ± {100 * row['deviation']:.2f}%"
 
 
-def interval(row: dict) -> str:
-    """A summary's interval, in per cent."""
-    return f"{percent(row['low'])} to {percent(row['high'])}"
+def interval(ends: tuple[float, float] | None) -> str:
+    """An interval in per cent, or a dash where there is none."""
+    return f"{percent(ends[0])} to {percent(ends[1])}" if ends else "–"
 
 
 def _about(name: str, row: dict) -> dict:
@@ -76,6 +78,9 @@ def _source() -> dict[str, Claim]:
         text = percent(value) if name.endswith("accuracy") else f"{value:.4f}"
         statement = f"{name.replace('_', ' ')}, as the source claims"
         found[f"source.{name}"] = Claim(statement, text, "1 run", "none given", command)
+    for epoch, value in ((1, "92.6%"), (5, "96.6%")):
+        statement = f"train accuracy after epoch {epoch}, as the source claims"
+        found[f"source.epoch{epoch}"] = Claim(statement, value, "1 run", "none given", command)
     errors_claimed = round((1 - results.SOURCE["test_accuracy"]) * 10_000)
     low, high = wilson_interval(errors_claimed, 10_000)
     found["source.half_width"] = Claim(
@@ -89,23 +94,38 @@ def _reference(folder: Path) -> dict[str, Claim]:
     """The stored run of the source's recipe, by albumentations."""
     history, row = results.history("reference", folder), results.summary("reference", folder)
     about = _about("reference", row) | {"command": "make train RECIPE=reference"}
+    wilson = interval(wilson_interval(history["errors"], history["digits"]))
+    (seed,) = results.runs("reference", folder)
+    early = sum(index < 5_000 for index in seed["mistakes"])
+    rows = history["epochs"]
+    gaps = [100 * (row["held_out_accuracy"] - row["train_accuracy"]) for row in rows]
+    rises = sum(b["held_out_loss"] > a["held_out_loss"] for a, b in pairwise(rows))
     found = {
-        "reference.errors": Claim(
-            "test errors of the reference run", str(history["errors"]), interval=interval(row),
-            **about,
-        ),
-        "reference.interval": Claim(
-            "95% Wilson interval of its accuracy", interval(row), interval=interval(row), **about
-        ),
-    }  # fmt: skip
+        f"reference.{key}": Claim(
+            statement, value, interval=wilson if key in ("errors", "interval") else "", **about
+        )
+        for key, statement, value in (
+            ("errors", "test errors of the reference run", str(history["errors"])),
+            ("interval", "95% Wilson interval of its accuracy", wilson),
+            ("early", "of them among the first 5,000 test digits", str(early)),
+            ("late", "of them among the last 5,000", str(history["errors"] - early)),
+            ("epoch1", "its train accuracy, epoch 1", f"{rows[0]['train_accuracy']:.1%}"),
+            ("epoch5", "its train accuracy, epoch 5", f"{rows[4]['train_accuracy']:.1%}"),
+            ("gap1", "test less train accuracy, points, epoch 1", f"{gaps[0]:.1f}"),
+            ("gap5", "the same in epoch 5", f"{gaps[4]:.1f}"),
+            ("gap20", "the same in epoch 20", f"{gaps[19]:.1f}"),
+            ("rises", "steps of 19 in which its test loss rose", str(rises)),
+        )
+    }
     for name, claim in results.SOURCE.items():
         value, is_share = history[name.replace("test", "held_out")], name.endswith("accuracy")
         text = percent(value) if is_share else f"{value:.4f}"
         gap = f"{100 * (value - claim):+.2f} points" if is_share else f"{value - claim:+.4f}"
-        label, wilson = name.replace("_", " "), interval(row) if name == "test_accuracy" else ""
+        label = name.replace("_", " ")
         found[f"reference.{name}"] = Claim(
-            f"{label} of the reference run", text, interval=wilson, **about
-        )
+            f"{label} of the reference run", text,
+            interval=wilson if name == "test_accuracy" else "", **about,
+        )  # fmt: skip
         found[f"reference.{name}.gap"] = Claim(
             f"{label}, measured less claimed", gap.replace("-", "−"), **about
         )
@@ -122,10 +142,17 @@ def _recipes(folder: Path) -> dict[str, Claim]:
             "accuracy": ("mean test accuracy ± standard deviation", spread(row)),
             "n": ("seeds", str(row["n"])),
             "worst": ("test accuracy of the worst seed", percent(row["worst"])),
-            "wilson": ("95% Wilson interval of the pooled errors", interval(row)),
+            "seeds": (
+                "95% t interval of the mean over seeds, these digits",
+                interval(row["of_seeds"]),
+            ),
+            "digits": (
+                "95% bootstrap interval over digits, these seeds",
+                interval(row["of_digits"]),
+            ),
         }
         for key, (statement, value) in texts.items():
-            of_accuracy = interval(row) if key in ("accuracy", "wilson") else ""
+            of_accuracy = interval(row["of_seeds"]) if key == "accuracy" else ""
             found[f"{name}.{key}"] = Claim(
                 f"{statement}, recipe {name}", value, interval=of_accuracy, **_about(name, row)
             )
@@ -143,22 +170,37 @@ def _ablations(folder: Path) -> dict[str, Claim]:
             about = _about(name, row)
             found[key] = Claim(
                 f"validation accuracy ± s.d., {recipe}, {change}", spread(row),
-                interval=interval(row), **about,
+                interval=interval(row["of_seeds"]), **about,
             )  # fmt: skip
-            if change not in changes:
-                continue
-            pairs = list(zip(results.runs(name, folder), whole, strict=True))
-            for what, quantity, unit in (
-                ("points of accuracy", "held_out_accuracy", 100),
-                ("thousandths of loss", "held_out_loss", 1000),
-            ):
-                gaps = [unit * (one[quantity] - two[quantity]) for one, two in pairs]
-                error = statistics.stdev(gaps) / math.sqrt(len(gaps))
-                found[f"{key}.{what.split()[-1]}_gap"] = Claim(
-                    f"what {change} adds to {recipe}, {what} ± standard error, paired by seed",
-                    f"{statistics.mean(gaps):+.2f} ± {error:.2f}".replace("-", "−"), **about,
+        for what, quantity, unit in (
+            ("points of accuracy", "held_out_accuracy", 100),
+            ("thousandths of loss", "held_out_loss", 1000),
+        ):
+            gaps = {}
+            for change in changes:
+                pairs = zip(results.runs(ablation(recipe, change), folder), whole, strict=True)
+                gaps[change] = [unit * (one[quantity] - two[quantity]) for one, two in pairs]
+            for change, told in _told_apart(gaps).items():
+                values, name = gaps[change], ablation(recipe, change)
+                half = results.mean_interval(values)[1] - statistics.mean(values)
+                text = f"{statistics.mean(values):+.2f} ± {half:.2f}{'*' * told}"
+                key = f"ablation.{recipe}.{change.replace(' ', '_')}.{what.split()[-1]}_gap"
+                found[key] = Claim(
+                    f"what {change} adds to {recipe}, {what} ± half of its 95% t interval, paired "
+                    f"by seed; * if p < .05 by Holm among the {len(gaps)}",
+                    text.replace("-", "−"), **_about(name, results.summary(name, folder)),
                 )  # fmt: skip
     return found
+
+
+def _told_apart(gaps: dict[str, list[float]]) -> dict[str, bool]:
+    """Which of several mean gaps differ from 0: t tests at 5%, by Holm's correction (1979)."""
+    p = {name: float(ttest_1samp(values, 0).pvalue) for name, values in gaps.items()}
+    told, holds = {}, True
+    for rank, name in enumerate(sorted(p, key=p.get)):
+        holds = holds and p[name] * (len(p) - rank) < 0.05
+        told[name] = holds
+    return told
 
 
 def _bench(folder: Path) -> dict[str, Claim]:
@@ -208,12 +250,12 @@ def tables(found: dict[str, Claim]) -> dict[str, str]:
     value = {key: claim.value for key, claim in found.items()}
     of_recipes = [
         "| recipe | network | parameters | epochs | test accuracy (mean ± s.d.) | n | worst seed "
-        "| 95% interval, seeds pooled |",
-        "|---|---|---|---|---|---|---|---|",
+        "| other seeds | other digits |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for name, settings in RECIPES.items():
         cells = [value[f"{name}.{key}"] for key in
-                 ("params", "epochs", "accuracy", "n", "worst", "wilson")]  # fmt: skip
+                 ("params", "epochs", "accuracy", "n", "worst", "seeds", "digits")]  # fmt: skip
         of_recipes.append(f"| `{name}` | {settings.model} | {' | '.join(cells)} |")
     ablations = [
         "| recipe | changed | validation accuracy | n | accuracy, points | loss, thousandths |",

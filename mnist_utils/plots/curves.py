@@ -2,7 +2,7 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.ticker import MultipleLocator, PercentFormatter
+from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter
 
 from mnist_utils.plots.style import BLUE, GREY, RED, styled
 
@@ -83,14 +83,15 @@ def bars(labels, values, *, ylabel: str, xlabel: str = "", ax=None):
 
 @styled
 def reliability(bins, *, ax=None):
-    """Draw accuracy against mean confidence: one point per bin, its count beside it."""
+    """Draw accuracy against mean confidence: a point and its interval per bin, the count beside."""
     if ax is None:
         _, ax = plt.subplots(figsize=(5.5, 5))
     bins = [b for b in bins if b.count]
-    lowest = min(min(b.accuracy, b.confidence) for b in bins)
+    lowest = min(min(b.interval[0], b.confidence) for b in bins)
     ax.plot([lowest, 1], [lowest, 1], color=GREY, linestyle="--", label="confidence = accuracy")
-    ax.plot([b.confidence for b in bins], [b.accuracy for b in bins], "o-", label="network")
+    ax.plot([b.confidence for b in bins], [b.accuracy for b in bins], "o", label="network")
     for b in bins:
+        ax.plot([b.confidence] * 2, b.interval, color=BLUE, lw=3, alpha=0.4)
         ax.annotate(f"{b.count:,}", (b.confidence, b.accuracy), xytext=(6, -12),
                     textcoords="offset points", fontsize=9)  # fmt: skip
     ax.xaxis.set_major_formatter(PercentFormatter(1.0))
@@ -172,11 +173,13 @@ def accuracy_against_field(
         ax.axvline(length, color=GREY, linestyle=":", linewidth=1)
         ax.annotate(f"{name}: {length}", (length, ax.get_ylim()[0]), xytext=(4, 4),
                     textcoords="offset points", fontsize=9)  # fmt: skip
-    ax.yaxis.set_major_locator(MultipleLocator(0.005))
+    ax.set_yscale("logit")  # twice as many errors are as far apart at 90% as at 99%
+    ax.yaxis.set_major_locator(FixedLocator([0.9, 0.95, 0.97, 0.98, 0.985, 0.99, 0.992]))
+    ax.yaxis.set_minor_locator(NullLocator())
     ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=1))
     ax.set(xlabel="receptive field before GAP, pixels", ylabel="validation accuracy", xticks=fields,
            title=title)  # fmt: skip
-    ax.legend(loc="center right")
+    ax.legend(loc="lower left")
     return ax
 
 

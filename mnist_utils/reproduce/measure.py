@@ -55,9 +55,12 @@ def measure(name: str, settings: TrainConfig, seeds: int, *, folder: Path, runs:
 def one_line(name: str, folder: Path) -> str:
     """A configuration's summary for a terminal."""
     s = results.summary(name, folder)
-    spread = "" if s["deviation"] is None else f" ± {100 * s['deviation']:.2f}"
+    spread = seeds = ""
+    if s["of_seeds"]:
+        low, high = s["of_seeds"]
+        spread, seeds = f" ± {100 * s['deviation']:.2f}", f", 95% {low:.2%} to {high:.2%}"
     return (
         f"{name:28} {s['parameters']:>9,} parameters  {100 * s['mean']:.2f}{spread}%  "
-        f"(n = {s['n']}, worst {s['worst']:.2%}, 95% {s['low']:.2%} to {s['high']:.2%}), "
+        f"(n = {s['n']}, worst {s['worst']:.2%}{seeds}), "
         f"loss {s['loss']:.4f}, {s['cpu_seconds']:.0f} CPU s"
     )

@@ -52,7 +52,8 @@ ABLATIONS = {
 # Notebook 2's two studies: the design ladder, and one budget with several receptive fields.
 _STUDY = replace(_FAST, epochs=4, share=1.0, lr=0.005, warmup=0.25, precision="float32")
 STUDIES = {
-    f"ladder/{name}": replace(_STUDY, model=name) for name in ("Model1", "Model2", "Model3")
+    f"ladder/{name}": replace(_STUDY, model=name)
+    for name in ("Model1", "Model2", "Model3", *models.LADDER_CONTROLS)
 } | {
     f"fields/{name}": replace(_STUDY, model=name)
     for name in (*models.FIELD_NETWORKS, *models.CONTROL_NETWORKS)
