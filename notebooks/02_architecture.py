@@ -21,27 +21,137 @@
 #
 # | needs | takes | costs |
 # |---|---|---|
-# | notebook 1: a digit measures 20 pixels, the image 28 | 1 minute to run, 40 to read | nothing |
+# | notebook 1: a digit measures 20 pixels, the image 28; what a derivative is | 1 minute to run, 50 to read | nothing |
 #
 # A network that recognises a digit must *see* a digit. How much one unit sees is its **receptive
-# field**, and it can be worked out on paper, before anything is trained.
+# field**, and it can be worked out on paper, before anything is trained. First, though, what is a unit?
 
 # %%
 from itertools import pairwise
 
 import torch
+import torch.nn.functional as F
+from torch import nn
 
 from mnist_utils import data, explain, models, plots, results
 from mnist_utils.describe import describe
 from mnist_utils.receptive_field import Window, receptive_field, variance
 
 # %% [markdown]
+# ## One convolution, by hand
+#
+# A **kernel** of 3×3 numbers is laid over nine pixels of the image. Each pixel is multiplied by the
+# number above it, and the products are added up: that sum is one **unit**. This kernel has ones above
+# and minus ones below. **Where on a seven will the sum be large?**
+
+# %%
+kernel = torch.tensor([[1.0, 1, 1], [0, 0, 0], [-1, -1, -1]])
+seven = data.load(train=False).images[0] / 255
+patch = seven[8:11, 10:13]
+print(patch.numpy().round(1))
+print(f"the sum of the products: {(patch * kernel).sum():.1f}")
+
+# %% [markdown]
+# Bright above and dark below: the lower edge of a stroke. Now slide the kernel over the image, one pixel
+# at a time. The units make up a **map** of 26×26, two fewer than pixels, since the kernel must lie inside
+# the image. `nn.Conv2d` does the same; its kernels are **weights**, and training finds them.
+
+# %%
+places = range(28 - 3 + 1)
+units = [[(seven[r : r + 3, c : c + 3] * kernel).sum() for c in places] for r in places]
+by_hand = torch.tensor(units)
+
+conv2d = nn.Conv2d(1, 1, kernel_size=3, bias=False)
+with torch.no_grad():
+    conv2d.weight[0, 0] = kernel
+    feature_map = conv2d(seven[None])[0]
+assert torch.allclose(by_hand, feature_map, atol=1e-6)
+by_hand.shape
+
+# %% [markdown]
+# Between two convolutions stands something that is not linear, or the two would be no more than one.
+# **ReLU** puts 0 in place of what is negative: what is left says "an edge is here", and how strongly. A
+# **max pool** of 2×2 then keeps the largest of each four units: half as many rows and columns, and what
+# was found is still found.
+
+# %%
+pooled = (
+    F.max_pool2d(feature_map.relu()[None], 2)[0].repeat_interleave(2, 0).repeat_interleave(2, 1)
+)
+shown = [F.pad(one, [1] * 4) for one in (feature_map / 6 + 0.5, feature_map.relu() / 3, pooled / 3)]
+sheet = plots.images(
+    torch.stack([seven, *shown]), ["the image", "its map", "after ReLU", "pooled"], columns=4
+)
+plots.keep(
+    sheet,
+    "02_one_convolution",
+    "A seven; its map, bright at lower edges and dark at upper ones; the lower edges alone; coarser.",
+)
+
+# %% [markdown]
+# A layer has several such kernels, each with a map of its own, called **channels**; and the kernels of
+# the next layer are laid over all channels of this one at once.
+#
+# ## A network and its loop
+#
+# Ten digits want ten numbers at the end, the **logits**. *Softmax* turns them into probabilities, and the
+# **loss** of a digit is minus the logarithm of the probability that its true class got: 0 if the network
+# was sure and right, large if it was sure and wrong. Training moves every weight a little downhill, along
+# the derivative of the loss; **Adam** is a way to choose how far. One pass over the digits is an
+# **epoch**. That is the whole of it, on 6,000 digits:
+
+# %%
+train = data.load(train=True)
+images, labels = data.standardize(train.images[:7_000]), train.labels[:7_000]
+images.shape
+
+# %%
+torch.manual_seed(0)
+layers = [nn.Conv2d(1, 8, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(8, 16, 3), nn.ReLU()]
+net = nn.Sequential(*layers, nn.MaxPool2d(2), nn.Flatten(), nn.Linear(16 * 5 * 5, 10))
+sum(p.numel() for p in net.parameters())
+
+# %%
+optimizer = torch.optim.Adam(net.parameters(), lr=0.003)
+for epoch in range(3):
+    for batch in torch.randperm(6_000).split(64):
+        loss = F.cross_entropy(net(images[batch]), labels[batch])  # softmax and logarithm in one
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    with torch.no_grad():
+        right = (net(images[6_000:]).argmax(1) == labels[6_000:]).double().mean()
+    assert right > 0.8
+    print(f"epoch {epoch + 1}: validation_accuracy={right:.3f}")
+
+# %% [markdown]
+# The accuracy is that of 1,000 digits it was not trained on. Everything else in this course is this
+# loop: a better network, better digits, better steps. Now to the network.
+#
+# ## Two layers overlap
+#
+# A unit of a second 3×3 layer reads nine units of the first, three in each direction. What do they see
+# between them? The first and the last of the nine, and all together:
+
+# %%
+boxes = {
+    "the first": ((10, 12), (10, 12)),
+    "the last": ((12, 14), (12, 14)),
+    "all nine": ((10, 14), (10, 14)),
+}
+plots.keep(
+    plots.fields_on_digit(seven, boxes),
+    "02_overlap",
+    "On a seven, two squares of 3 pixels that share one, in the corners of a square of 5 pixels.",
+)
+
+# %% [markdown]
 # ## One recurrence
 #
-# A unit of a 3×3 convolution sees 3 pixels along each axis. A unit of a second one on top reads 3
-# neighbouring units. Each of these sees 3 pixels, and they overlap: together 5. A pool of stride 2
-# doubles the step between neighbours, the **jump** (Araujo et al. call it *effective stride*), and
-# from then on each layer reaches twice as far:
+# A unit of the first layer sees 3 pixels along each axis; a unit of the second, on top of three that
+# overlap, 5. A pool moves on by 2 units at a time, its **stride**. So it doubles the step between the
+# fields of neighbours, the **jump** (Araujo et al. call it *effective stride*), and from then on each
+# layer reaches twice as far:
 #
 # - size grows by `(kernel_size − 1) · jump`,
 # - jump is multiplied by the stride.
@@ -133,8 +243,7 @@ len(sums)
 # %%
 def middle_box(row):
     """((top, bottom), (left, right)): the pixels that the middle unit of a row sees."""
-    unit = row.output_shape[-1] // 2
-    centre = row.start + unit * row.jump
+    centre = row.start + row.output_shape[-1] // 2 * row.jump
     first = round(centre - (row.receptive_field - 1) / 2)
     return ((first, first + row.receptive_field - 1),) * 2
 
@@ -206,7 +315,7 @@ for state, w in (("equal weights", None), ("random weights", before), ("trained"
 
 # %%
 one = explain.effective_receptive_field(trained, digits[:1], layer="head")
-smooth = torch.nn.functional.avg_pool2d(one[None], 5, 1, 2, count_include_pad=False)[0]
+smooth = F.avg_pool2d(one[None], 5, 1, 2, count_include_pad=False)[0]
 levels = smooth.flatten().sort(descending=True).values
 lines = {f"{n:.0%}": levels[explain.pixels_holding(smooth, n)].item() for n in (0.95, 0.5)}
 
@@ -226,7 +335,12 @@ plots.keep(
 # %% [markdown]
 # ## The ladder: one idea a step
 #
-# Nobody designs Model3 at once. Three networks, each with a target, a result, and an analysis; each
+# Nobody designs Model3 at once. Two of its parts have not been named yet. **BatchNorm** shifts and scales
+# every channel to mean 0 and deviation 1, over the digits of a batch while training and by stored values
+# afterwards; steps can then be larger. **Dropout** sets each unit to 0 with some probability while
+# training, so that no unit can rely on one other alone.
+#
+# Three networks, each with a target, a result, and an analysis; each
 # trained by one recipe, four epochs, three seeds, and judged on 5,000 validation digits that none
 # of them learnt from (`python -m mnist_utils.reproduce ladder/Model1 ladder/Model2 ladder/Model3`).
 

@@ -51,7 +51,7 @@ class Line:
     inputs: list[str] = field(default_factory=list)  # the rows that feed it
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Description:
     """A described network; prints as a table, and shows as one in a notebook."""
 
@@ -107,7 +107,7 @@ class Description:
         """The table in Markdown."""
         return show.markdown(self, brief)
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return self.to_text()
 
     def _repr_html_(self) -> str:
