@@ -105,6 +105,23 @@ print(f"{dense / model1:.0%} of Model1's {model1:,} parameters are its dense hea
 # A dense head is expensive on a large map: Model1's alone costs more than three Model3s. What it
 # gives in return, notebook 2 has measured: it keeps where things are.
 #
+# ## A convolution in two cheaper steps
+#
+# Each filter of a convolution looks at all channels in all nine places at once. A **depthwise-separable**
+# convolution does the two one after the other: a 3×3 kernel for each channel alone (*depthwise*), then a
+# 1×1 convolution that mixes the channels. CourseNet, with 32 channels, is made of these. **How many
+# weights does that save, about?**
+
+# %%
+whole_layer = 32 * 32 * 3 * 3
+in_two = 32 * 1 * 3 * 3 + 32 * 32 * 1 * 1
+depthwise = nn.Conv2d(32, 32, kernel_size=3, groups=32, bias=False)
+assert depthwise.weight.numel() == 32 * 1 * 3 * 3
+print(
+    f"{whole_layer:,} weights at once, {in_two:,} in two steps: {whole_layer / in_two:.1f} times fewer"
+)
+
+# %% [markdown]
 # ## Parameters are not work
 #
 # A **multiply-add** (MAC) is one weight used once. A convolution uses each of its weights at every
@@ -224,6 +241,7 @@ for odd in (Twice(), Scaled()):
 #   once at every place of its output.
 # - Parameters sit where layers are wide, multiply-adds where maps are large; seconds have to be
 #   measured.
+# - A convolution in two steps, depthwise and 1×1, needs a seventh of the weights.
 # - A table is a claim: hold it against `numel()`.
 #
 # Next: [4 · Training on SageMaker](04_sagemaker_training.ipynb)

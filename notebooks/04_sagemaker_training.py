@@ -25,6 +25,10 @@
 # | this repository: every step is rehearsed here | 2 minutes to run, 30 to read | nothing |
 # | with one line changed, an AWS account | about 30 minutes | less than a dollar, if you delete |
 #
+# Four words of SageMaker: a **channel** is a folder in S3 that a job finds as a folder of its own; the
+# **role** is what the job may do in your account; **spot** capacity is what AWS has left over, cheaper,
+# and taken back when it is wanted; an **endpoint** is a network that answers over HTTP.
+#
 # On AWS you also need a role with the permissions of `mnist_utils/jobs/iam/` (in Studio, your
 # execution role), and a quota of one `ml.g4dn.xlarge for spot training job usage`; new accounts have
 # none and ask for it in *Service Quotas*.
@@ -87,7 +91,17 @@ print(jobs.price("ml.g4dn.xlarge", minutes=15, spot=True, jobs=40))
 # ## The job
 #
 # Hyperparameters are the options of `mnist_utils.train`. To be quick we take the `fast` recipe and
-# 12,000 digits, all of them in every epoch. `submit` checks them here, where a mistake is free,
+# 12,000 digits, all of them in every epoch. A recipe's own words, in a line each:
+#
+# - *one cycle*: the step grows for a while, then shrinks to nothing, so that the network settles;
+# - *label smoothing*: the true class is asked for with 0.9, say, and not with 1, so that no logit need
+#   grow without end;
+# - *share*: from the second epoch on, only so large a part of the digits is shown, those that were read
+#   worst more often;
+# - *averaged weights*: what is kept is a running mean of the weights of many steps;
+# - *Muon*: an optimizer like Adam, whose steps change a kernel in all directions alike.
+#
+# `submit` checks them here, where a mistake is free,
 # copies data and source to S3 and starts the job; `dry_run=True` would print the whole request
 # instead.
 #
