@@ -69,7 +69,7 @@ clean: ## remove .venv and every cache; runs/ stays
 ifneq ($(shell cat $(READY) 2>/dev/null),$(CURDIR))
 .PHONY: $(READY)
 endif
-$(READY): requirements.lock tools/setup.py
+$(READY): requirements.lock $(wildcard tools/studio/requirements.lock) tools/setup.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "$(PYTHON) is too old or missing: install Python 3.11 or newer, or run make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@$(PYTHON) tools/setup.py $(if $(STUDIO),--studio)

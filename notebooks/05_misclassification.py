@@ -319,10 +319,11 @@ for heading, where, found in (("turned, °", angles, turned), ("moved, pixels", 
         print(f"{name:14}" + "".join(f"{accuracy:8.1%}" for accuracy in accuracies))
 
 # %% [markdown]
-# At 7°, as far as they were turned in training, both lose half a point, at 15° two points, at 45° a
-# quarter of the digits and more. Lying on its side a digit is another sign. The reference was never
-# shown a shifted digit, and loses a fifth of them at 4 pixels; `course` was, and loses two in a hundred.
-# A network is robust to what its data, or its architecture, made it robust to, and a little beyond.
+# At 7°, as far as the reference was turned in training, both lose half a point, at 15° two points, at
+# 45° a quarter of the digits and more. (`course` was turned by up to 12°.) Lying on its side a digit is
+# another sign. The reference was never shown a shifted digit, and loses a fifth of them at 4 pixels;
+# `course` was, and loses two in a hundred. A network is robust to what its data, or its architecture,
+# made it robust to, and a little beyond.
 #
 # ## What was shown
 #

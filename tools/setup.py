@@ -19,8 +19,20 @@ from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-IN_STUDIO = Path("/opt/ml/metadata/resource-metadata.json").exists() or "--studio" in sys.argv
 VENV = ROOT / ".venv"
+METADATA = Path("/opt/ml/metadata/resource-metadata.json")  # Studio's
+
+
+def lies_over() -> bool:
+    """Whether `.venv` is, or shall be, one over the environment of the Python that runs this."""
+    try:
+        made_so = "include-system-site-packages = true" in (VENV / "pyvenv.cfg").read_text()
+    except OSError:
+        made_so = False
+    return made_so or METADATA.exists() or "--studio" in sys.argv
+
+
+IN_STUDIO = lies_over()
 LOCK = ROOT / ("tools/studio/requirements.lock" if IN_STUDIO else "requirements.lock")
 READY = VENV / ".ready"  # holds the path of the checkout that it was made for
 TEMPORARY = ROOT / ".venv.tmp"  # pip's wheels: beside .venv, since /tmp may be memory
@@ -38,8 +50,8 @@ SETTINGS = {
     "@jupyterlab/filebrowser-extension:browser": {"showLastModifiedColumn": False},
 }
 
-# Prints the pins of a lock file that apply to this Python and are not installed, at all or, over
-# an image, in that version or a newer one; then, over an image, how many the image has.
+# Prints the pins of a lock file that apply to this Python and are not installed: in that version,
+# or, over another environment, in that one or a newer.
 MISSING = """
 import sys
 from importlib.metadata import distributions
@@ -70,8 +82,8 @@ class Refused(Exception):
 
 
 def main() -> None:
-    made_for = READY.read_text() if READY.exists() else ""
-    if not works():
+    made_for, new = READY.read_text() if READY.exists() else "", not works()
+    if new:
         check()
         size = "over this Python's torch: 0.6 GB" if IN_STUDIO else "7 GB"
         print(
@@ -81,15 +93,12 @@ def main() -> None:
         subprocess.run([sys.executable, "-m", "venv", *options, VENV], check=True)
         if (
             IN_STUDIO and sys.prefix != sys.base_prefix
-        ):  # itself a venv, of which ours knows nothing
-            site = Path(
-                run_inside("import sysconfig; print(sysconfig.get_path('purelib'))").strip()
-            )
-            (site / "below.pth").write_text(sysconfig.get_path("purelib") + "\n")
+        ):  # a venv itself, of which ours knows nothing
+            (site_packages() / "below.pth").write_text(sysconfig.get_path("purelib") + "\n")
     elif made_for not in ("", str(ROOT)):
         mend(made_for)
     installed = install()
-    if IN_STUDIO:
+    if IN_STUDIO and new:
         taken = ", ".join(f"{name} {version(name)}" for name in OLDEST)
         print(f"taken from {sys.prefix}: {taken} and all else that is new enough; "
               f"installed over it: {installed} packages")  # fmt: skip
@@ -212,8 +221,12 @@ def megabytes() -> float:
 
 def add_the_package() -> None:
     """Let `.venv` import mnist_utils by a relative path, which holds when the checkout moves."""
-    site = run_inside("import sysconfig; print(sysconfig.get_path('purelib'))").strip()
-    Path(site, "mnist_course.pth").write_text(os.path.relpath(ROOT, site) + "\n")
+    site = site_packages()
+    (site / "mnist_course.pth").write_text(os.path.relpath(ROOT, site) + "\n")
+
+
+def site_packages() -> Path:
+    return Path(run_inside("import sysconfig; print(sysconfig.get_path('purelib'))").strip())
 
 
 def write(path: Path, content: dict) -> None:

@@ -127,17 +127,14 @@ def image_of(place: Place, scope: str, instance_type: str) -> str:
 
 
 @contextmanager
-def to_its_end(said: str = "") -> Iterator[None]:
+def to_its_end() -> Iterator[None]:
     """Context in which Ctrl-C waits until the SDK is done: it would swallow it, or go on halved.
 
-    `said` is what the interruption then tells. A second Ctrl-C does not wait.
+    A second Ctrl-C does not wait.
     """
     with Stop() as stop:
         yield
-    try:
-        stop.check()
-    except KeyboardInterrupt as interrupted:
-        raise type(interrupted)(said) if said else interrupted from None
+    stop.check()
 
 
 @contextmanager

@@ -11,7 +11,6 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
 from unittest import mock
@@ -488,7 +487,7 @@ def test_a_role_that_nobody_may_assume_is_refused(place, monkeypatch):
         jobs.submit(place, QUICK)
 
 
-def test_taken_names_are_refused(place, job):
+def test_taken_names_are_refused(place, job, endpoint):
     client = place.client("sagemaker")
     asked = client.describe_training_job(TrainingJobName=job)
     keys = ("TrainingJobName", "RoleArn", "OutputDataConfig", "ResourceConfig", "StoppingCondition")
@@ -511,25 +510,35 @@ def test_taken_names_are_refused(place, job):
         call(**request)
         with pytest.raises(ClientError, match="Cannot create already existing"):
             call(**request)
+    with pytest.raises(ClientError, match="Cannot create already existing endpoint "):
+        client.create_endpoint(EndpointName=endpoint, EndpointConfigName="mnist-m")
     client.delete_endpoint_config(EndpointConfigName="mnist-m")
     client.delete_model(ModelName="mnist-m")
 
 
-def test_all_that_is_stored_lies_in_the_bucket_that_was_named(place, monkeypatch):
+def test_all_that_is_stored_lies_in_the_bucket_that_was_named(place):
     """Source and drivers too, which the SDK would put into its own."""
     s3, other = place.client("s3"), "my-own-bucket"
     s3.create_bucket(Bucket=other)
-    boto_session = place.session.boto_session
-    session = type(place.session)(boto_session=boto_session, default_bucket=other)
     before = s3.list_objects_v2(Bucket=place.bucket)["KeyCount"]
-    elsewhere = replace(place, session=session, bucket=session.default_bucket())
+    elsewhere = jobs.connect(bucket=other)  # to what answers as AWS here
     name = jobs.submit(elsewhere, QUICK | {"epochs": 1, "subset": 1000})
     place.rehearsal.jobs[name].stop(grace=0)
     jobs.wait(place, name, logs=False)
     assert s3.list_objects_v2(Bucket=place.bucket)["KeyCount"] == before
     keys = [item["Key"] for item in s3.list_objects_v2(Bucket=other)["Contents"]]
-    assert any("sourcecode" in key or "code" in key for key in keys)
+    assert any(key.endswith("train.py") or "sourcecode" in key for key in keys), keys
     assert all(key.startswith("mnist") for key in keys)
+
+
+def test_jobs_of_one_second_have_names_of_their_own(place, capsys):
+    """The SDK's own resolve to one second, and a class shares an account."""
+    names = []
+    for _ in range(2):
+        jobs.submit(place, QUICK, dry_run=True)
+        names.append(re.search(r'"TrainingJobName": "(.*)"', capsys.readouterr().out)[1])
+    assert all(re.match(r"mnist-[0-9a-f]{8}-\d+", name) for name in names)
+    assert names[0][:14] != names[1][:14]
 
 
 def test_no_password_of_the_shell_is_sent_to_a_job(place, monkeypatch, capsys):

@@ -69,7 +69,7 @@ HOSTILE = {
     "UTF-8 cut": ('["é"]'.encode()[:3], JSON, "not"),
     "six megabytes of lists": (b"[" + b"[]," * 2_000_000 + b"[]]", JSON, "at most 10,000 digits"),
     "deep lists": (b"[" * 100_000 + b"]" * 100_000, JSON, "not whole JSON"),
-    "a shape with True": (header("(True, 28, 28)"), NPY, ""),
+    "a shape with True": (header("(True, 28, 28)"), NPY, "damaged"),
     "a negative shape": (header("(-1, 28, 28)"), NPY, ""),
     "a huge shape": (header("(99999999999, 28, 28)"), NPY, "damaged"),
     "a shape of words": (header("('a', 28)"), NPY, "damaged"),
@@ -131,12 +131,9 @@ def test_a_hostile_request_is_refused_with_its_reason_and_the_next_is_served(ser
     start = time.monotonic()
     status, said = ask(server, body.encode() if isinstance(body, str) else body, kind)
     seconds = time.monotonic() - start
-    if status == 200:  # True is 1: numpy's own reading of such a header
-        assert name == "a shape with True"
-    else:
-        assert 400 <= status < 500, (status, said)
-        assert words in said
-        assert "Traceback" not in said
+    assert 400 <= status < 500, (status, said)
+    assert words in said
+    assert "Traceback" not in said
     assert seconds < 1
     assert ask(server, npy(GREY), NPY)[0] == 200
 

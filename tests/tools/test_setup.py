@@ -133,6 +133,8 @@ def test_over_a_torch_only_what_is_lacking_or_too_old_is_installed(checkout):
         capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
     assert str(checkout) not in found
+    again = make(checkout, "setup", "--always-make")  # without STUDIO=1, and yet not 7 GB
+    assert (again.returncode, "packages" in again.stdout) == (0, False), again.stderr
 
 
 @pytest.mark.parametrize("slip", ["epochs=1", "EPOCH=1", "recipe=fast"])
