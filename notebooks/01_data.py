@@ -238,8 +238,7 @@ for mended, (of_one, of_many) in found.items():
 # %% [markdown]
 # Of one digit three images in four are repeats; of many digits in random order hardly any, since the
 # repeated draw seldom meets the same digit. So in the training of this course the trap costs next to
-# nothing, and where few images are loaded often it costs most of the augmentation. Nobody would have
-# told you either. **Look at what the network sees, not at what the configuration says.**
+# nothing, and where few images are loaded often it costs most of the augmentation. Nothing tells you which. **Look at what the network sees, not at what the configuration says.**
 #
 # ## What was shown
 #

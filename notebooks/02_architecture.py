@@ -199,14 +199,16 @@ for window in (20, 22, 24, 28):
     print(f"{window} pixels, {len(places):2} units, hold digits whole: {shares}")
 
 # %% [markdown]
-# At 20 pixels the middle unit would cut three digits in four, at 24 one in nine, and some unit then
+# At 20 pixels the middle unit would cut three digits in four, at 24 one in eight, and some unit then
 # holds every digit whole. That is a reason to choose 24, not a law: the best networks of this course
 # see 22 before they average.
 #
 # ## The same, read off the network
 #
 # On paper we could have forgotten a layer. `describe` follows the data through any PyTorch module;
-# the last column counts multiply-adds, the business of notebook 3:
+# k, s, p and d are kernel
+# size, stride, padding and dilation, start is the centre of the first unit's field, and the last column
+# counts multiply-adds, the business of notebook 3:
 
 # %%
 model = models.build("Model3")
@@ -324,7 +326,7 @@ seen = middle_box(network["head"])
 plots.keep(
     plots.effective_field(smooth, seen, image=test.images[0], contours=lines),
     "02_effective_field_on_digit",
-    "A seven with two outlines around its strokes, well inside the square that the logit can see.",
+    "A seven with two outlines: the inner one in the hollow of its strokes, the outer one around them.",
 )
 
 # %% [markdown]
@@ -387,8 +389,9 @@ print(f"Model3 gains {gain:.2f} points over Model2, for {price:,} parameters")
 # %% [markdown]
 # Here is a puzzle. Model1 sees 14 pixels, just as Model2, and is the best of the three. Did we not
 # say that a unit must see the digit? Two controls change one thing in Model2: one has a dense head in
-# place of GAP, the other BatchNorm after each ReLU. **Guess how much of the three points each brings
-# back**, then look:
+# place of GAP, the other BatchNorm after each ReLU. (`python -m
+# mnist_utils.reproduce ladder/Model2Dense ladder/Model2BatchNorm`) **Guess how much of the three points
+# each brings back**, then look:
 
 # %%
 repaired = {name: stored("ladder", name) for name in ("Model2Dense", "Model2BatchNorm")}
@@ -402,9 +405,11 @@ for name, (parameters, mean_accuracy, deviation) in repaired.items():
 # %% [markdown]
 # **A dense head keeps where things are: each of its weights belongs to one place of the map. Global
 # average pooling throws that away.** What a unit does not see whole, a dense head can still put
-# together from parts, and a mean cannot. So before GAP, and only there, a unit must see most of the
-# digit. BatchNorm alone brings back most of the loss as well: in four epochs Model2 also learnt too
-# slowly. (Three seeds each; the order of these three is beyond their spread, hundredths are not.)
+# together from parts, and a mean cannot. So it is
+# before GAP that a unit should see most of the digit. But a dense head also brings three times the
+# parameters, and BatchNorm alone, at the same 14 pixels, brings back nearly as much: in four epochs
+# Model2 also learnt too slowly. (Three seeds each: enough for the order of the three networks, not for
+# hundredths.)
 #
 # Model3 changed three things at once. What is the field's share?
 #
@@ -458,7 +463,7 @@ def columns(study):
 # %%
 series = {
     "one layer more each": columns(deeper),
-    "always 2 layers": columns(two_layers),
+    "always 2 layers, dilated": columns(two_layers),
     "4 layers, of which two 1×1": columns(pointwise),
 }
 title, marks = "mean ± standard deviation, 3 seeds", {"a digit's longer side": 20}
@@ -499,8 +504,8 @@ print(f"the whole network reads {blind[0]} of {blind[1]} pixels")
 # ## What was shown
 #
 # - A receptive field is worked out on paper: size grows by `(k − 1)·jump`, jump by the stride.
-# - Averaging throws away where things are: before GAP, and only there, a unit must see most of the
-#   digit. 24 pixels hold nearly nine digits in ten whole.
+# - Averaging throws away where things are: before GAP a unit should see most of the digit. 24 pixels
+#   hold nearly nine digits in ten whole.
 # - Seeing is not using: the effective field is a bump in the middle of the theoretical square.
 # - Spanning is not reading: a dilated kernel leaves gaps. A larger field pays only where it is read, and
 #   where there are layers to use it.

@@ -72,8 +72,8 @@ folder = Path(tempfile.mkdtemp())
 # ## The price, before anything starts
 #
 # SageMaker bills an instance by the second, from start to end of the job. `minutes` is the longest
-# that a job may run, and so the most that it can cost. Spot capacity is what AWS has left over: it
-# costs less, and AWS may take it back. This notebook runs three jobs and, for some minutes, an
+# that a job may run, and so the most that it can cost. Spot capacity costs
+# less. This notebook runs three jobs and, for some minutes, an
 # endpoint:
 
 # %%
@@ -101,7 +101,7 @@ print(jobs.price("ml.g4dn.xlarge", minutes=15, spot=True, jobs=40))
 # - *averaged weights*: what is kept is a running mean of the weights of many steps;
 # - *Muon*: an optimizer like Adam, whose steps change a kernel in all directions alike.
 #
-# `submit` checks them here, where a mistake is free,
+# `submit` checks the hyperparameters here, where a mistake is free,
 # copies data and source to S3 and starts the job; `dry_run=True` would print the whole request
 # instead.
 #
@@ -164,8 +164,7 @@ plots.keep(
 )
 
 # %% [markdown]
-# Three epochs on a fifth of the digits. (Its two curves are measured differently; how, comes in a
-# minute.) Beside it the real thing:
+# Three epochs on a fifth of the digits. (Its two curves are measured differently; how, comes below.) Beside it the real thing:
 # the source's recipe, 20 epochs, 60,000 digits, measured once and stored (`python -m
 # mnist_utils.train --recipe reference` makes it again, in a quarter of an hour).
 

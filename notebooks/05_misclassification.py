@@ -88,9 +88,9 @@ assert 0.82 < inside.mean() < 0.85
 print(f"in {inside.mean():.0%} of the pairs of tests")
 
 # %% [markdown]
-# Not in 95%: two lucks add up. And real digits are luckier than coins, since they come in writers.
-# The errors of both networks in the first and in the second half of the test digits, which other
-# people wrote:
+# Not in 95%: two lucks add up. And digits are no coins: they come in writers, and so errors come in
+# clusters. Here are those of both networks in the first and in the second half of the test digits, which
+# other people wrote:
 
 # %%
 for name, result in evaluations.items():

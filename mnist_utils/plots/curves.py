@@ -171,8 +171,8 @@ def accuracy_against_field(
         ax.errorbar(where, means, yerr=deviations, fmt=style, capsize=4, label=name)
     for name, length in (marks or {}).items():
         ax.axvline(length, color=GREY, linestyle=":", linewidth=1)
-        ax.annotate(f"{name}: {length}", (length, ax.get_ylim()[0]), xytext=(4, 4),
-                    textcoords="offset points", fontsize=9)  # fmt: skip
+        ax.annotate(f"{name}: {length}", (length, 1), xycoords=("data", "axes fraction"),
+                    xytext=(4, -10), textcoords="offset points", fontsize=9)  # fmt: skip
     ax.set_yscale("logit")  # twice as many errors are as far apart at 90% as at 99%
     ax.yaxis.set_major_locator(FixedLocator([0.9, 0.95, 0.97, 0.98, 0.985, 0.99, 0.992]))
     ax.yaxis.set_minor_locator(NullLocator())
