@@ -23,7 +23,7 @@ starnet_s050 swiftformer_xs swin_tiny_patch4_window7_224 swinv2_tiny_window8_256
 tiny_vit_5m_224 tnt_s_patch16_224 tresnet_m twins_pcpvt_small vgg11 visformer_tiny
 vit_tiny_patch16_224 vit_relpos_small_patch16_224 vitamin_small_224 volo_d1_224
 ese_vovnet19b_dw xception41 xcit_nano_12_p16_224
-""".split()
+""".split()  # noqa: SIM905
 UNREAD = 11  # of 91: recurrent layers, grids, pooled attention, unfolded patches, mixed channels
 
 

@@ -610,6 +610,7 @@ ONLY_ON_AWS = {
 def test_the_policy_allows_every_call_of_this_file_no_other_and_gives_reasons(
     place, job, model, calls
 ):
+    """Of the whole file: run alone, this one misses calls that the others make."""
     statements, allowed = json.loads(POLICY)["Statement"], set()
     for statement in statements:
         actions = statement["Action"]
