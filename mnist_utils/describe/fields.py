@@ -285,7 +285,9 @@ def pixels_with_holes(rows: Sequence[Row], found: Sequence) -> dict[int, list[in
         if isinstance(found[i], Unknown) or not (opens or open_.intersection(known)):
             continue
         mask = pixels(rows, i, tuple(n // 2 for n in row.extent))
-        (top, bottom), (left, right) = bounding_box(mask)
+        if (inside := bounding_box(mask)) is None:
+            continue  # a unit that reads padding alone
+        (top, bottom), (left, right) = inside
         read, box = int(mask.sum()), (bottom - top + 1) * (right - left + 1)
         if read < box:
             open_.add(i)

@@ -431,3 +431,10 @@ def test_the_command_in_its_own_process():
     bad = subprocess.run(command, capture_output=True, text=True)
     assert bad.returncode == 2
     assert bad.stderr == "error: 'mnist_utils.models' has no 'Model4'; is the name spelt right?\n"
+
+
+def test_a_unit_that_reads_padding_alone_has_no_holes_and_is_no_crash():
+    between = nn.Conv2d(1, 1, 2, padding=1, dilation=2)  # on one unit: its weights lie beside it
+    found = describe(nn.Sequential(nn.Conv2d(1, 1, 28), between))
+    assert found["1"].receptive_field == 30
+    assert found["1"].pixels_read is None
