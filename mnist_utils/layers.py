@@ -42,3 +42,12 @@ def separable(
         batch_norm(out_channels, scale),
         activation(),
     )
+
+
+def without(kind: type[nn.Module], network: nn.Module) -> nn.Module:
+    """The network, with `nn.Identity` in the place of each of its modules of a kind."""
+    for parent in list(network.modules()):
+        for name, child in parent.named_children():
+            if isinstance(child, kind):
+                setattr(parent, name, nn.Identity())
+    return network

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mnist_utils.errors import InputError
-from mnist_utils.layers import Mirror, batch_norm, cropped, separable
+from mnist_utils.layers import Mirror, batch_norm, cropped, separable, without
 
 
 def conv_relu_norm(in_channels: int, out_channels: int) -> nn.Sequential:
@@ -244,8 +244,7 @@ FIELD_NETWORKS = {
     for depth, width in {2: 24, 3: 17, 4: 14, 5: 12, 6: 11}.items()
 }
 
-# Controls of FieldNet10: its depth and parameters with a larger field, by dilation alone; its field
-# with twice the layers, by 1×1 convolutions alone.
+# Controls of FieldNet10: a larger field by dilation alone; more layers by 1×1 convolutions alone.
 CONTROL_NETWORKS = {
     "FieldNet18Dilated": partial(FieldNet, 2, 24, dilation=2),
     "FieldNet26Dilated": partial(FieldNet, 2, 24, dilation=3),
@@ -255,8 +254,12 @@ LADDER_CONTROLS = {
     "Model2BatchNorm": partial(model2, batch_norm=True),
     "Model2Dense": partial(model2, dense=True),
 }
+UNREGULARIZED = {
+    "Model3NoBatchNorm": lambda: without(nn.BatchNorm2d, Model3()),
+    "Model3NoDropout": lambda: without(nn.Dropout, Model3()),
+}
 
-# What the economies of SeparableNet are worth: a network of the course without one of them.
+# What the economies of SeparableNet are worth: without one of them.
 _SMALL = partial(SeparableNet, 14, (16, 16, 16, 16))
 WITHOUT = {
     "CourseNetWhole": partial(SeparableNet, 16, (32, 32, 32, 32), crop=0),
@@ -266,8 +269,8 @@ WITHOUT = {
 }
 
 _LESSONS = (Model1, Model2, Model3, CourseNet, SmallNet, BestNet, FastNet)
-NETWORKS = {network.__name__: network for network in _LESSONS}
-NETWORKS |= FIELD_NETWORKS | CONTROL_NETWORKS | LADDER_CONTROLS | WITHOUT
+NETWORKS = {network.__name__: network for network in _LESSONS} | FIELD_NETWORKS | CONTROL_NETWORKS
+NETWORKS |= LADDER_CONTROLS | UNREGULARIZED | WITHOUT
 
 
 def build(name: str) -> nn.Module:

@@ -121,7 +121,7 @@ print(f"the longer side is 20 pixels in {(longer == 20).sum():,} of {len(longer)
 
 # %% [markdown]
 # Practically every digit measures 20 pixels on its longer side, in an image of 28. With these two
-# numbers the next notebook designs a network, and asks how much of a digit a part of it must see.
+# numbers notebook 2b designs a network, and asks how much of a digit one part of it must see.
 #
 # Where do they lie? The mean of all digits, with the smallest centred square, in orange, that holds
 # 99% of all ink:
@@ -152,12 +152,13 @@ plots.keep(
 
 # %% [markdown]
 # Centred by mass, digits stray: their ink takes a square of 24 pixels, not 20. Remember it when
-# notebook 2 asks how much a unit should see.
+# notebook 2b asks how much a unit should see.
 #
 # ## Augmentation: new digits from old
 #
-# A digit turned by a few degrees is the same digit. The recipe this course began from turns by up
-# to 7° and, with *CoarseDropout* (Cutout), blots out one to three holes of 4 or 5 pixels. Each
+# A digit turned by a few degrees is the same digit. This course began from somebody's README and code,
+# [session_7](https://github.com/anirudh-s97/session_7): we call it *the source*, train again as it did (our
+# *reference*), and check what it claims. Its *recipe*, all the settings of a training, turns by up to 7° and, with *CoarseDropout* (Cutout), blots out one to three holes of 4 or 5 pixels. Each
 # happens to half of the images. Holes are filled with 0, so on the black background they do not
 # show. Ten times the same digit:
 
@@ -202,12 +203,13 @@ for representation, brightness in corners.items():
 #
 # ### A trap: workers that repeat each other
 #
-# A `DataLoader` with two workers gives each a *copy* of the transform, random state and all, and
-# albumentations does not listen to `torch.manual_seed`. So both workers, and every epoch, draw the
+# A `DataLoader` hands the digits to the network; its *workers* are processes that prepare them side by side,
+# and one pass over all digits is an *epoch*. Each worker gets a *copy* of the transform, random state and
+# all, and albumentations does not listen to `torch.manual_seed`. So both workers, and every epoch, draw the
 # same augmentations. `augment.seed_worker`, run by each worker as it starts, cures it in one line:
-# `dataset.transform.set_random_seed(torch.initial_seed() % 2**32)`. How bad is it? We count different
-# images: of one digit loaded 48 times, and of 200 different digits, shuffled, in two epochs. **Guess
-# both counts before you run the cell.**
+# `dataset.transform.set_random_seed(torch.initial_seed() % 2**32)`. How bad is it? Count different
+# images: of one digit that is loaded 24 times in each of two epochs, and of 200 different digits, shuffled,
+# loaded once in each. **Guess both counts, without the cure, before you run the cell.**
 
 
 # %%
@@ -236,15 +238,19 @@ for mended, (of_one, of_many) in found.items():
     print(f"{how:16} {of_one} of 48 images of one digit, {of_many} of 400 of many")
 
 # %% [markdown]
-# Of one digit three images in four are repeats; of many digits in random order hardly any, since the
-# repeated draw seldom meets the same digit. So in the training of this course the trap costs next to
-# nothing, and where few images are loaded often it costs most of the augmentation. Nothing tells you which. **Look at what the network sees, not at what the configuration says.**
+# Of one digit three images in four are repeats: two workers make the same 12 draws, in two epochs. Of many
+# digits in random order hardly any is, since the repeated draw seldom meets the same digit. So where many
+# digits are shuffled, as in this course, the trap hardly bites; where few are loaded often, it takes most of
+# the augmentation. No warning tells you which case is yours. **Look at what the network sees, not at what
+# the configuration says.**
 #
 # ## What was shown
 #
 # - Black is 0, and standardised black is −0.42: know which representation you are in.
-# - A digit measures 20 pixels in an image of 28: the next notebook designs for these two numbers.
+# - A digit measures 20 pixels in an image of 28: notebook 2b designs for these two numbers.
 # - An augmentation must be looked at: `fill=1` and `num_workers=2` do what they say, which need not
 #   be what was meant.
 #
-# Next: [2 · Architecture and receptive fields](02_architecture.ipynb)
+# Your turn: [exercises](exercises/01_data.ipynb), about the corner, the classes, and which changes keep a label.
+#
+# Next: [2a · A convolution, and a network that learns](02a_training.ipynb)

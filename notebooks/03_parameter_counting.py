@@ -21,7 +21,7 @@
 #
 # | needs | takes | costs |
 # |---|---|---|
-# | notebook 2 | 1 minute to run, 15 to read, paper and pencil | nothing |
+# | notebook 2b | 1 minute to run, 15 to read, paper and pencil | nothing |
 #
 # Every count here is done twice: by the arithmetic that you would do on paper, and by asking
 # PyTorch. If the two disagree, a cell fails.
@@ -40,8 +40,9 @@ from mnist_utils.parameters import conv2d_macs, conv2d_parameters, linear_parame
 # %% [markdown]
 # ## A convolution, on paper
 #
-# A 3×3 kernel over 10 channels, for 10 filters. How many weights, how many biases? Write your
-# answer down before you run the cell.
+# A layer reads 10 channels and makes 10 maps. For each map it has one **filter**: a 3×3 kernel for each of the
+# 10 channels, and one constant that is added to the sum, the **bias**. How many weights has the layer, and
+# how many biases? Write your answer down before you run the cell.
 
 # %%
 by_hand = 10 * 10 * 3 * 3 + 10
@@ -50,7 +51,7 @@ assert by_hand == conv2d_parameters(10, 10, 3) == sum(p.numel() for p in layer.p
 by_hand
 
 # %% [markdown]
-# Each filter looks at *all* ten channels: that is where the first 10 comes from. The image's size
+# The first 10 counts the filters, the second the channels that *each* of them reads, the last the biases. The image's size
 # appears nowhere: a convolution has as many weights for a stamp as for a poster.
 #
 # ## A whole network
@@ -59,11 +60,11 @@ by_hand
 # source's network is five terms of arithmetic:
 
 # %%
-stem = 1 * 10 * 3 * 3 + 10
+stem = 10 * 1 * 3 * 3 + 10
 middle = 5 * (10 * 10 * 3 * 3 + 10)
-last = 10 * 12 * 3 * 3 + 12
+last = 12 * 10 * 3 * 3 + 12
 norms = 6 * 2 * 10 + 2 * 12
-head = 12 * 10 * 1 * 1 + 10
+head = 10 * 12 * 1 * 1 + 10
 total = stem + middle + last + norms + head
 
 # %%
@@ -88,7 +89,7 @@ for row in network.rows:
 #
 # The source's best decision is what it left out. A dense layer reads every unit of the last map;
 # global average pooling (GAP) with a 1×1 convolution reads one mean per channel. Both heads, on
-# Model3's last map and on that of Model1, the skeleton of notebook 2:
+# Model3's last map and on that of Model1, the skeleton of notebook 2b:
 
 # %%
 for name, (channels, side) in {"Model3": (12, 3), "Model1": (32, 8)}.items():
@@ -103,7 +104,7 @@ print(f"{dense / model1:.0%} of Model1's {model1:,} parameters are its dense hea
 
 # %% [markdown]
 # A dense head is expensive on a large map: Model1's alone costs more than three Model3s. What it
-# gives in return, notebook 2 has measured: it keeps where things are.
+# gives in return, notebook 2b has measured: it keeps where things are.
 #
 # ## A convolution in two cheaper steps
 #
@@ -167,8 +168,9 @@ print(f"FastNet: {fast.parameters:,} parameters, {fast.macs:,} MACs")
 # ## Work is not time
 #
 # Is a network with half of the multiply-adds twice as fast? CourseNet and FastNet need nearly the same
-# number, Model1 twice as many as Model3. **Which pair is equally fast?** The speeds below, per second of
-# one thread of an idle machine, are stored (`make bench`); yours will differ, and their order less.
+# number, Model1 twice as many as Model3. **Which pair is closer in speed?** The speeds below, on one thread of
+# an idle machine, are stored (`make bench`); yours will differ, and their order less. (SmallNet is
+# a narrower CourseNet.)
 
 # %%
 speeds = json.loads((RESULTS / "bench.json").read_text())["images_per_cpu_second"]
@@ -182,10 +184,11 @@ for name, speed in speeds.items():
     print(f"{name:10} {speed:6,.0f} images a second, {macs[name] * speed / 1e9:4.1f} billion MACs")
 
 # %% [markdown]
-# Nearly the second: with twice the multiply-adds, Model1 is a sixth slower than Model3. With equally many,
-# FastNet is nearly twice as fast as CourseNet. One reason is that a processor multiplies fast and fetches
-# slowly: a map is written and read again at every ReLU, and a depthwise layer uses each number that it
-# fetches only nine times. **Count to understand, time to decide.**
+# The second pair: with twice the multiply-adds, Model1 is a sixth slower than Model3. With equally many,
+# FastNet is nearly twice as fast as CourseNet. One likely reason is that a processor multiplies fast and
+# fetches slowly: Model3 writes its maps and reads them again at seven ReLUs and seven BatchNorms, Model1 at
+# four ReLUs; and a depthwise layer of CourseNet uses each number that it fetches only nine times. **Count to
+# understand, time to decide.**
 #
 # ## A second opinion: torchsummary
 #
@@ -243,5 +246,7 @@ for odd in (Twice(), Scaled()):
 #   measured.
 # - A convolution in two steps, depthwise and 1×1, needs a seventh of the weights.
 # - A table is a claim: hold it against `numel()`.
+#
+# Your turn: [exercises](exercises/03_parameter_counting.ipynb), posters, biases and budgets.
 #
 # Next: [4 · Training on SageMaker](04_sagemaker_training.ipynb)

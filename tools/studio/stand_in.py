@@ -22,7 +22,13 @@ OLD = (
     "s3transfer==0.19.2", "matplotlib==3.10.9",
 )  # fmt: skip
 NEEDS_MORE = ("tests/serve/test_ray.py", "tests/tools", "tests/test_readme.py")
-LESSONS = ("01_data", "02_architecture", "03_parameter_counting", "05_misclassification")
+LESSONS = (
+    "01_data",
+    "02a_training",
+    "02b_architecture",
+    "03_parameter_counting",
+    "05_misclassification",
+)
 
 
 def main() -> None:
