@@ -15,7 +15,7 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup train test lab kernel lint notebooks reproduce report bench lock clean
+.PHONY: help setup train test lab kernel lint notebooks exercises reproduce report bench lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ lint: $(READY) ## check style
 
 notebooks: $(READY) ## rebuild the .ipynb from the .py, execute them in place
 	$(RUN) -m tools.pairs
+
+exercises: $(READY) ## make the student's notebooks anew from notebooks/solutions/
+	$(RUN) -m tools.exercises
 
 reproduce: $(READY) ## measure every recipe and seed again that results/ lacks (hours; resumable)
 	$(RUN) -m mnist_utils.reproduce

@@ -22,6 +22,11 @@ FOLDER = ROOT / "notebooks"
 SECONDS = 300  # a cell may take
 
 
+def every() -> list[Path]:
+    """The source of every notebook: lessons, solutions, the assignment."""
+    return sorted(p for p in FOLDER.rglob("*.py") if p.read_text().startswith("# ---\n# jupyter:"))
+
+
 def difference(source: Path) -> str | None:
     """The first cell in which a pair differs, in words; None if both hold the same cells."""
     notebook = source.with_suffix(".ipynb")
@@ -94,7 +99,7 @@ def main() -> None:
     parser.add_argument("source", nargs="*", type=Path, help="which .py (default: all)")
     parser.add_argument("--check", action="store_true", help="compare only; write nothing")
     arguments = parser.parse_args()
-    sources = arguments.source or sorted(FOLDER.glob("[0-9]*.py"))
+    sources = arguments.source or every()
     for source in sources:
         if source.suffix != ".py" or not source.is_file():
             raise InputError(f"{source} is not a notebook's .py; name one of notebooks/*.py")

@@ -12,6 +12,7 @@ from mnist_utils.plots.curves import (
     confusion,
     history,
     intervals,
+    lines,
     reliability,
     seeds,
     shares,
@@ -25,10 +26,11 @@ from mnist_utils.plots.digits import (
     mean_digit,
     mistakes,
 )
-from mnist_utils.plots.style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, keep, save
+from mnist_utils.plots.style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, keep, save, show
 
 __all__ = [
     "BLUE", "GREEN", "GREY", "ORANGE", "PURPLE", "RED", "Box", "accuracy_against_field", "bars",
-    "confusion", "effective_field", "fields_on_digit", "history", "images", "intervals",
-    "keep", "mean_digit", "mistakes", "reliability", "save", "seeds", "shares", "staircase",
+    "confusion", "effective_field", "fields_on_digit", "history", "images", "intervals", "keep",
+    "lines", "mean_digit", "mistakes", "reliability", "save", "seeds", "shares", "show",
+    "staircase",
 ]  # fmt: skip

@@ -8,16 +8,16 @@ from mnist_utils.plots.style import BLUE, GREY, RED, styled
 
 
 @styled
-def _curves(epochs, series: dict, *, ylabel: str, percent: bool = False, ax=None):
-    """Draw values against epochs, one line per name; fractions as per cent if `percent`."""
+def lines(at, series: dict, *, ylabel: str, xlabel: str = "epoch", percent: bool = False, ax=None):
+    """Draw values against where they were measured, one line per name; `percent`: fractions."""
     if ax is None:
         _, ax = plt.subplots()
     for name, values in series.items():
-        ax.plot(epochs, values, marker="o", markersize=3 if len(epochs) > 1 else 7, label=name)
+        ax.plot(at, values, marker="o", markersize=3 if len(at) > 1 else 7, label=name)
     if percent:
         ax.yaxis.set_major_formatter(PercentFormatter(1.0))
     ax.xaxis.get_major_locator().set_params(integer=True)
-    ax.set(xlabel="epoch", ylabel=ylabel)
+    ax.set(xlabel=xlabel, ylabel=ylabel)
     ax.legend()
     return ax
 
@@ -37,7 +37,7 @@ def history(rows: list[dict]):
     for ax, quantity in zip(axes, ("loss", "accuracy"), strict=True):
         for (kind, label), all_rows in series.items():
             measured = [row for row in all_rows if f"{kind}_{quantity}" in row]
-            _curves(
+            lines(
                 [row["epoch"] for row in measured],
                 {label: [row[f"{kind}_{quantity}"] for row in measured]},
                 ylabel="loss, nats" if quantity == "loss" else "accuracy",

@@ -50,26 +50,24 @@ def styled(draw):
     return styled
 
 
-def keep(drawing, name: str, alt: str):
-    """Turn a notebook's `Axes` or `Figure` into the picture that is shown and stored.
+def show(drawing, alt: str):
+    """Turn `Axes` or a `Figure` into a picture for a notebook, and close it: it is shown once.
 
-    Parameters
-    ----------
-    drawing : matplotlib Axes or Figure
-        Closed afterwards: it is shown by being the cell's value, and not a second time.
-    name : str
-        With MNIST_IMAGES set to a folder, as `make notebooks` does, also saved there as NAME.png.
-    alt : str
-        What the picture shows, for those who cannot see it.
+    `alt` says what it shows, for those who cannot see it.
     """
     from IPython.display import Image
 
-    figure = drawing.figure
-    picture = png_of(figure)
-    if folder := os.environ.get("MNIST_IMAGES"):
-        write_atomically(Path(folder, f"{name}.png"), picture)
-    plt.close(figure)
+    picture = png_of(drawing.figure)
+    plt.close(drawing.figure)
     return Image(picture, retina=True, alt=alt)
+
+
+def keep(drawing, name: str, alt: str):
+    """`show` it; with MNIST_IMAGES set to a folder, as `make notebooks` does, store NAME.png."""
+    shown = show(drawing, alt)
+    if folder := os.environ.get("MNIST_IMAGES"):
+        write_atomically(Path(folder, f"{name}.png"), shown.data)
+    return shown
 
 
 def save(drawing, path: str | Path) -> None:

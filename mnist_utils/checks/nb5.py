@@ -1,0 +1,235 @@
+"""The exercises of notebook 5: what an accuracy is worth, and whose mistakes they are."""
+
+from functools import cache
+
+from scipy import stats
+
+from mnist_utils import data, results
+from mnist_utils.checks.exercise import Exercise, Number, Words, Wrong
+from mnist_utils.evaluate import Evaluation, evaluate, mcnemar, wilson_interval
+from mnist_utils.label_errors import CORRECTABLE, LABEL_ERRORS
+
+
+@cache
+def _evaluation(recipe: str) -> Evaluation:
+    return evaluate(results.network(recipe), data.load(train=False))
+
+
+def _told_apart() -> frozenset[str]:
+    """What McNemar's test says of the two networks of the exercise."""
+    _, _, p = mcnemar(_evaluation("reference"), _evaluation("fast"))
+    return frozenset({"different" if p < 0.05 else "cannot be told"})
+
+
+def _inside(second: int, rate: float = 0.006, first: int = 10_000) -> float:
+    """Per cent of second tests whose accuracy falls into the first one's Wilson interval."""
+    share = 0.0
+    for errors in range(20, 120):
+        low, high = wilson_interval(errors, first)
+        inside = [k for k in range(200) if low <= 1 - k / second <= high]
+        share += stats.binom(first, rate).pmf(errors) * stats.binom(second, rate).pmf(inside).sum()
+    return 100 * share
+
+
+def _shared() -> int:
+    """Of the digits that seed 0 of `course` misreads: how many some other seed misreads as well."""
+    first, *others = (set(run["mistakes"]) for run in results.runs("course"))
+    return len(first & set().union(*others))
+
+
+def _as_if_independent() -> int:
+    """The same, if every seed drew its mistakes anew."""
+    first, *others = (run["errors"] for run in results.runs("course"))
+    missed_by_none = 1.0
+    for errors in others:
+        missed_by_none *= 1 - errors / 10_000
+    return round(first * (1 - missed_by_none))
+
+
+def _counts() -> tuple[int, int, int]:
+    """`course`'s errors: all, those on the 15 doubtful digits, those where people agree with it."""
+    result = _evaluation("course")
+    doubtful = {error.index for error in LABEL_ERRORS}
+    agreed = [e for e in CORRECTABLE if int(result.predictions[e.index]) == e.suggested]
+    return result.n_errors, len(doubtful & set(result.mistakes.tolist())), len(agreed)
+
+
+def _corrected() -> float:
+    """Per cent right with the ten labels corrected and the five others left out."""
+    errors, on_doubtful, agreed = _counts()
+    wrong = errors - on_doubtful + len(CORRECTABLE) - agreed
+    return 100 * (1 - wrong / (10_000 - 5))
+
+
+def _of_the_labels() -> list[Wrong]:
+    errors, on_doubtful, agreed = _counts()
+    wrong_of_ten = len(CORRECTABLE) - agreed
+    outside = errors - on_doubtful
+    return [
+        Wrong(
+            "all 15 left out",
+            100 * (1 - outside / 9_985),
+            "That answers another question: the ten that people agree on stay, with the new label.",
+        ),
+        Wrong(
+            "only those it gets right now",
+            100 * (1 - (errors - agreed) / 10_000),
+            "Correcting a label also turns right answers into errors; and five digits are left "
+            "out.",
+        ),
+        Wrong(
+            "all 15 forgiven",
+            100 * (1 - (errors - 15) / 10_000),
+            "Not all of its errors are on these digits, nor does it misread all of them.",
+        ),
+        Wrong(
+            "of 10,000",
+            100 * (10_000 - 5 - outside - wrong_of_ten) / 10_000,
+            "The right errors; but five digits are left out, so that 9,995 remain.",
+            lambda given: abs(given - 100 * (9_995 - outside - wrong_of_ten) / 10_000) < 0.003,
+        ),
+        Wrong(
+            "nothing corrected",
+            100 * (1 - errors / 10_000),
+            "That is the plain accuracy, of the labels as they are.",
+        ),
+    ]
+
+
+EXERCISES = (
+    Exercise(
+        "another",
+        Number(1.5, percent=True),
+        lambda: _inside(1_000),
+        lambda: (
+            Wrong(
+                "the interval of the rate",
+                95.0,
+                "95% is for the true rate. The second test has luck of its own.",
+            ),
+            Wrong(
+                "the answer for 10,000",
+                _inside(10_000),
+                "So it is for a second test of as many digits. Fewer digits have more luck.",
+            ),
+        ),
+        (
+            "Draw pairs of error counts from the same binomial distribution.",
+            "Errors of 10,000 and of 1,000: rng.binomial(n, 0.006, size=20_000) for each n.",
+        ),
+        "On 1,000 digits one error more or less is a tenth of a point: most accuracies miss the "
+        "interval.",
+    ),
+    Exercise(
+        "overlap",
+        Words(("different", "not different", "cannot be told"), one=True),
+        _told_apart,
+        (
+            Wrong(
+                "they overlap, so they are alike",
+                frozenset({"not different"}),
+                "The intervals are for digits drawn anew. Both networks saw the same ones: "
+                "compare digit by digit.",
+            ),
+            Wrong(
+                "they overlap, so nothing can be told",
+                frozenset({"cannot be told"}),
+                "The digits are paired: count those that only one of the two misreads.",
+            ),
+        ),
+        (
+            "Which digits does only one of the two misread?",
+            "mcnemar(one, other) counts them, and gives p.",
+        ),
+        "Pairing takes the luck of the digits out of the comparison.",
+    ),
+    Exercise(
+        "shared",
+        Number(),
+        _shared,
+        lambda: (
+            Wrong(
+                "as if independent",
+                _as_if_independent(),
+                "So few there would be if each training drew its mistakes anew.",
+            ),
+            Wrong(
+                "all of them",
+                len(results.runs("course")[0]["mistakes"]),
+                "Not quite all: a few belong to this training alone.",
+            ),
+        ),
+        (
+            "results.runs('course') has the `mistakes` of every seed.",
+            "set(first) & (set(second) | set(third) | …)",
+        ),
+        "So ten times 10,000 digits are not 100,000: ten seeds misread 118 different digits, "
+        "where independent ones would misread some 484.",
+    ),
+    Exercise(
+        "hundred",
+        Number(0.06, percent=True),
+        lambda: 100 * wilson_interval(0, 100)[0],
+        (
+            Wrong(
+                "no errors, no doubt",
+                100.0,
+                "The normal formula gives ±0 here. A rate of 98% passes 100 digits one time in "
+                "eight.",
+            ),
+            Wrong(
+                "right answers for errors",
+                100 * wilson_interval(100, 100)[1],
+                "Its first argument counts errors, and you have none.",
+                lambda given: given < 5,
+            ),
+            Wrong(
+                "the rule of three",
+                97.0,
+                "3/n is a good rule for a one-sided limit. Asked for is Wilson's, of both sides.",
+            ),
+        ),
+        ("wilson_interval(errors, n) works for no errors, too.", "wilson_interval(0, 100)[0]"),
+        "Two more nines take a hundred times as many images: 10,000 of 10,000 gives 99.96%.",
+    ),
+    Exercise(
+        "both_figures",
+        Number(0.004),
+        _corrected,
+        _of_the_labels,
+        (
+            "Count the wrong ones among the 9,995: its errors outside the 15, and those of the "
+            "ten where it does not say what people say.",
+            "wrong = errors outside the 15 + correctable digits where it disagrees; divide by "
+            "9,995.",
+        ),
+        "Beside other people's figures you print the plain one: theirs has the same labels in it.",
+    ),
+    Exercise(
+        "calibrated",
+        Words(("too sure", "too unsure", "cannot be told", "perfectly calibrated"), one=True),
+        "659404243cbfea03",
+        (
+            Wrong(
+                "a point is no interval",
+                frozenset({"too sure"}),
+                "How well do so few digits know their accuracy?",
+            ),
+            Wrong(
+                "a point is no interval, either way",
+                frozenset({"too unsure"}),
+                "How well do so few digits know their accuracy?",
+            ),
+            Wrong(
+                "not refuted is not proven",
+                frozenset({"perfectly calibrated"}),
+                "The interval is wide: many other accuracies lie in it as well.",
+            ),
+        ),
+        (
+            "Compare the mean confidence with Wilson's interval of the share that was right.",
+            "Call wilson_interval(9, 276). Is 96.7% inside? What else is?",
+        ),
+        "An error of one or two points would mostly not have been seen with so few digits.",
+    ),
+)

@@ -1,0 +1,125 @@
+# ---
+# jupyter:
+#   jupytext:
+#     cell_metadata_filter: tags,-all
+#     formats: ipynb,py:percent
+#     notebook_metadata_filter: -jupytext.text_representation.jupytext_version
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 2b · Receptive fields: exercises
+#
+# Paper and pencil first. Replace the dots by your answer, then run the cell. Many wrong answers are told which
+# belief leads to them. `hint.pool()` gives a hint, asked again a second one, and after two tries
+# `solution.pool()` shows our answer; likewise for the others.
+#
+# Before you begin: [notebook 2b](../02b_architecture.ipynb). All of it takes about an hour.
+
+# %%
+from mnist_utils.checks import check, hint, solution
+
+# %% [markdown]
+# ## 2.3 A pool
+#
+# Three 3×3 convolutions, then a 2×2 pool of stride 2. How many pixels does one unit see, along an axis?
+
+# %%
+answer = 8  # solution
+check.pool(answer)
+
+# %% [markdown]
+# ## 2.4 Two strides
+#
+# Two 3×3 convolutions of stride 2, nothing else. How many pixels does a unit of the second see?
+
+# %%
+answer = 3 + (3 - 1) * 2  # solution
+check.two_strides(answer)
+
+# %% [markdown]
+# ## 2.5 Padding
+#
+# Model3 again, but every 3×3 convolution has padding 1. Three numbers: what does a unit of the last 3×3
+# convolution see, how large is its map (one side), and what does a logit see, after the mean over that map?
+
+# %%
+answer = [24, 14, 24 + (14 - 1) * 2]  # solution
+check.padding(answer)
+
+# %% [markdown]
+# ## 2.6 Move the pool
+#
+# The layers of 2.3 in another order: the pool first, then the three convolutions. What does a unit see?
+
+# %%
+answer = 2 + 3 * (3 - 1) * 2  # solution
+check.pool_first(answer)
+
+# %% [markdown]
+# ## 2.7 The whole table
+#
+# Model3: three 3×3 convolutions, a 2×2 pool of stride 2, four 3×3 convolutions, the mean over what is left.
+# One row for each of the nine: size of the map, receptive field, jump, and start, the centre of the first
+# unit's field (the first pixel's centre is 0). Your field is drawn as stairs before it is judged.
+
+# %%
+answer = [
+    (26, 3, 1, 1.0),  # solution
+    (24, 5, 1, 2.0),  # solution
+    (22, 7, 1, 3.0),  # solution
+    (11, 8, 2, 3.5),  # solution
+    (9, 12, 2, 5.5),  # solution
+    (7, 16, 2, 7.5),  # solution
+    (5, 20, 2, 9.5),  # solution
+    (3, 24, 2, 11.5),  # solution
+    (1, 28, 6, 13.5),  # solution
+]
+check.table(answer)
+
+# %% [markdown]
+# ## 2.8 Holes
+#
+# A 2×2 mean of stride 2, then two 3×3 convolutions of dilation 2. A unit's field is a box of 18 × 18 = 324
+# pixels. How many of these does it read?
+
+# %%
+offsets = {a + b for a in (0, 2, 4) for b in (0, 2, 4)}  # solution
+answer = (2 * len(offsets)) ** 2  # solution
+check.holes(answer)
+
+# %% [markdown]
+# Now let the first of the two have dilation 1 and the second 2. What is the field, along an axis, and how
+# many pixels of the box are read?
+
+# %%
+answer = [2 + 4 + 8, 14**2]  # solution
+check.mixed_holes(answer)
+
+# %% [markdown]
+# ## 2.9 Where, or whether
+#
+# Before its head a unit of Model1 sees 14 pixels, and one of Model3 24; and Model1 is the more accurate.
+# Why? In a sentence or two, in quotes. Nobody but you can mark this one; ours is printed beside it.
+
+# %%
+answer = "The dense head keeps places; GAP averages them away, so parts must be whole before it."  # solution
+check.where(answer)
+
+# %% [markdown]
+# ## 2.10 One ruler
+#
+# Take the mean of the gradient's *absolute value* as the effective field of a random Model3: its σ is 5.1
+# pixels, and theory says 3.95. What mends the comparison? One of `"leave relu out"`, `"pool by the mean"`,
+# `"take more digits"`, `"square the gradient"`.
+
+# %%
+answer = "square the gradient"  # solution
+check.ruler(answer)

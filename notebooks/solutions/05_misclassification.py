@@ -1,0 +1,113 @@
+# ---
+# jupyter:
+#   jupytext:
+#     cell_metadata_filter: tags,-all
+#     formats: ipynb,py:percent
+#     notebook_metadata_filter: -jupytext.text_representation.jupytext_version
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 5 · Mistakes and their intervals: exercises
+#
+# Replace the dots by your answer, then run the cell. `hint.another()` gives a hint, asked again a second
+# one, and after two tries `solution.another()` shows our answer; likewise for the others.
+#
+# Before you begin: [notebook 5](../05_misclassification.ipynb). All of it takes about an hour.
+
+# %%
+import numpy as np
+
+from mnist_utils import data, results
+from mnist_utils.checks import check, hint, solution
+from mnist_utils.evaluate import evaluate, mcnemar, wilson_interval
+from mnist_utils.label_errors import CORRECTABLE, LABEL_ERRORS
+
+test = data.load(train=False)
+networks = {name: evaluate(results.network(name), test) for name in ("reference", "fast", "course")}
+
+# %% [markdown]
+# ## 5.1 Another ten thousand
+#
+# A network's true rate is 99.4%. It is tested on 10,000 digits, and Wilson's 95% interval is drawn around
+# the accuracy that was found. Then it is tested on only 1,000 other digits. In how many per cent of cases does
+# the second accuracy lie in that interval? Guess, then simulate.
+
+# %%
+rng = np.random.default_rng(0)
+first = rng.binomial(10_000, 0.006, size=20_000)  # solution
+second = rng.binomial(1_000, 0.006, size=20_000)  # solution
+ends = np.array([wilson_interval(errors, 10_000) for errors in range(150)])[first]  # solution
+accuracy = 1 - second / 1_000  # solution
+answer = 100 * ((ends[:, 0] <= accuracy) & (accuracy <= ends[:, 1])).mean()  # solution
+check.another(answer)
+
+# %% [markdown]
+# ## 5.2 They overlap
+#
+# Two networks, tested on the same 10,000 digits:
+
+# %%
+for name in ("reference", "fast"):
+    low, high = networks[name].interval
+    print(f"{name:10} {networks[name].n_errors} errors, 95% from {low:.2%} to {high:.2%}")
+
+# %% [markdown]
+# Are these two networks `"different"`, are they `"not different"`, or `"cannot be told"`, at p < .05? Ask the
+# digits.
+
+# %%
+print(mcnemar(networks["reference"], networks["fast"]))  # solution
+answer = "different"  # solution
+check.overlap(answer)
+
+# %% [markdown]
+# ## 5.3 A hundred thousand?
+#
+# `course` was trained with ten seeds. Of the digits that seed 0 misreads, how many does at least one of the
+# other nine misread, too? Say first what you would expect if each training drew its mistakes anew.
+
+# %%
+first, *others = (set(run["mistakes"]) for run in results.runs("course"))
+answer = len(first & set().union(*others))  # solution
+check.shared(answer)
+
+# %% [markdown]
+# ## 5.4 A hundred of a hundred
+#
+# Your network reads 100 of 100 digits right. What is the lower end of Wilson's 95% interval, in per cent?
+
+# %%
+answer = 100 * wilson_interval(0, 100)[0]  # solution
+check.hundred(answer)
+
+# %% [markdown]
+# ## 5.5 Corrected labels
+#
+# What is the accuracy of `course` if the ten correctable labels are corrected, and the other five of the 15
+# left out? In per cent, to two digits after the point.
+
+# %%
+predicted = networks["course"].predictions
+wrong = set(networks["course"].mistakes.tolist()) - {e.index for e in LABEL_ERRORS}  # solution
+wrong |= {e.index for e in CORRECTABLE if predicted[e.index] != e.suggested}  # solution
+answer = 100 * (1 - len(wrong) / 9_995)  # solution
+check.both_figures(answer)
+
+# %% [markdown]
+# ## 5.6 Calibrated?
+#
+# A network is 96.7% sure of 276 digits, on average, and 267 of them are right. Which of these has been shown:
+# `"too sure"`, `"too unsure"`, `"perfectly calibrated"`, or `"cannot be told"`?
+
+# %%
+print(wilson_interval(9, 276))  # solution
+answer = "cannot be told"  # solution
+check.calibrated(answer)
