@@ -1,0 +1,129 @@
+# ---
+# jupyter:
+#   jupytext:
+#     cell_metadata_filter: tags,-all
+#     formats: ipynb,py:percent
+#     notebook_metadata_filter: -jupytext.text_representation.jupytext_version
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # The assignment: a network for digits
+#
+# **Fewer than 8,000 parameters, at most 15 epochs, 99.4% consistently. Can you design it?**
+#
+# | needs | takes | costs |
+# |---|---|---|
+# | notebooks 1 to 3 and their exercises; 5 for the analysis | an afternoon or two | nothing |
+#
+# Three networks, each with a target, a result and an analysis, and the receptive-field table of each by
+# hand. Work in `submission/`, beside this notebook; the grader tells you at any time where you stand.
+#
+# ## What to hand in
+#
+# | file | holds |
+# |---|---|
+# | `model.py` | classes `Model1`, `Model2`, `Model3`: each changes **one** idea of the one before |
+# | `fields.csv` | one row for each convolution and pool, the global mean included, as long as there is more than one unit to read |
+# | `analysis.md` | for each model Target, Result, Analysis, in 3 to 6 lines; then five mistakes of Model3 |
+# | `runs/NAME/history.json` | the runs by which you chose |
+# | `training.toml` | if you want another recipe than `course`: `epochs = 12`, `lr = 0.01`, as `python -m mnist_utils.train --help` lists them |
+#
+# In `fields.csv`, `size` is the side of the map, `start` the centre of the first unit's field (the first
+# pixel's centre is 0). The first rows of a Model3 as in notebook 2b would be
+
+# %%
+from pathlib import Path
+
+print(Path("submission/fields.csv").read_text(), end="")
+print("Model3,conv1,3,1,0,1,26,3,1,1", "Model3,conv2,3,1,0,1,24,5,1,2", sep="\n")
+
+# %% [markdown]
+# ## What "consistently" means
+#
+# A single accuracy of 99.4% on 5,000 digits is a matter of luck, the seed's and the digits'. So the grader
+# trains `Model3` itself, three times, on the first 55,000 training digits; it averages the validation
+# accuracy over the three seeds and their last three epochs, asks for 99.40% in the mean and 99.20% each, and
+# prints the interval for other seeds. That lessens the first luck. The second stays, since all of them read
+# the same 5,000 digits, so aim a little higher. How often does a true rate pass *one* look at them?
+
+# %%
+from scipy.stats import binom
+
+for rate in (0.994, 0.995):
+    share = binom.cdf(30, 5_000, 1 - rate)
+    print(f"true rate {rate:.1%}: at most 30 errors of 5,000 in {share:.0%} of the looks")
+
+# %% [markdown]
+# The test digits are looked at once, by the grader, at the end. You never need them: choose on the
+# validation digits.
+#
+# ## Train one of your networks
+#
+# Put your class where `CourseNet` stands: `sys.path.insert(0, "submission")`, then `from model import
+# Model3`. With `QUICK = False` it trains for 15 epochs, on a laptop in a minute or two; the run then
+# belongs into `submission/runs/`.
+
+# %%
+import tempfile
+from contextlib import redirect_stdout
+from dataclasses import replace
+from io import StringIO
+
+from mnist_utils import models
+from mnist_utils.recipes import RECIPES
+from mnist_utils.train import train
+
+QUICK = True
+
+# %%
+models.NETWORKS["mine"] = models.CourseNet
+settings = replace(RECIPES["course"], model="mine", epochs=15, validation=5_000, evaluate_every=1)
+if QUICK:
+    settings = replace(settings, epochs=2, subset=6_000, share=1.0)
+out = Path(tempfile.mkdtemp()) if QUICK else Path("submission/runs/first")
+with redirect_stdout(StringIO()) as log:
+    run = train(settings, out)
+print(log.getvalue())
+
+# %% [markdown]
+# ## Where do I stand?
+#
+# In a terminal, at the top of the repository:
+#
+# ```
+# python -m mnist_utils.grade notebooks/assignment/submission --quick --html report.html
+# python -m mnist_utils.grade notebooks/assignment/submission --html report.html
+# ```
+#
+# The first takes half a minute and tells all but the accuracy; the second is what your teacher runs, some
+# minutes long. The page shows which entries of your table are wrong, and which belief leads to them.
+#
+# ## Points
+#
+# | points | for | by |
+# |---|---|---|
+# | 10 | budget: all three below 8,000 parameters (half: Model3 alone) | grader |
+# | 10 | epochs: at most 15, in one run (half: at most 20) | grader |
+# | 20 | accuracy: 99.40% in the mean and 99.20% each (half: 99.20% in the mean) | grader |
+# | 5 | honesty: `runs/` chosen on validation digits, each whole, its last epoch reported | grader |
+# | 20 | table: agrees with `describe` (half: one or two mistakes, each counted once) | grader |
+# | 5 | steps: three different networks, each with target, result, analysis | grader |
+# | 10 | one idea a step, its target written before its result | teacher |
+# | 15 | analysis: your own numbers with n and spread; one thing that did not help | teacher |
+# | 5 | five mistakes, looked at; label errors recognised | teacher |
+#
+# ## What was shown
+#
+# - A design is a chain of decisions, each of which can be measured.
+# - An accuracy without its n, its spread and the digits it was chosen on is no result.
+#
+# Next: fewer parameters. Our `small` has 1,973, and after 20 epochs makes as many errors on the test digits as
+# 99.4% allows, give or take a few.
