@@ -55,6 +55,29 @@ def effective_receptive_field(
     return gradient.square().sum(1).mean(0)
 
 
+def class_activation(model: nn.Module, images: Tensor, *, maps: str, head: str) -> Tensor:
+    """Return (N, classes, H, W): what each unit of a map adds to each logit.
+
+    For a network that ends in global average pooling and a linear `head`, 1×1 or dense: the
+    mean over the map is the logit, exactly (Zhou et al. 2016). `maps` and `head` are paths of
+    modules.
+
+    Raises
+    ------
+    InputError
+        There is no such module, or it has other channels.
+    """
+    layer = model.get_submodule(head)
+    weight, bias = layer.weight.flatten(1), layer.bias  # (classes, channels)
+    with torch.no_grad():
+        units = output_of(model, images, maps)  # (N, channels, H, W)
+    if units.shape[1] != weight.shape[1]:
+        raise InputError(
+            f"{head!r} reads {weight.shape[1]} channels, {maps!r} has {units.shape[1]}"
+        )
+    return torch.einsum("kc,nchw->nkhw", weight, units).detach() + bias.detach()[:, None, None]
+
+
 def spread(weight: Tensor) -> tuple[float, float]:
     """Standard deviation, in pixels, of a weight (H, W) along height and along width."""
     sigmas = []
