@@ -199,7 +199,8 @@ def running(words):
         ("while True: pass", "it ran for more than 20 seconds"),
         (
             "import os, time\nfor _ in range(80):\n"
-            "    if not os.fork(): time.sleep(30); os._exit(0)",
+            "    if not os.fork(): time.sleep(30); os._exit(0)\n"
+            "time.sleep(30)",
             "more than 64 processes|ran for more than",
         ),
         ("while True: print('x' * 10_000)", "File too large|printed more than 1 MiB"),
