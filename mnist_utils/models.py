@@ -259,7 +259,7 @@ UNREGULARIZED = {
     "Model3NoDropout": lambda: without(nn.Dropout, Model3()),
 }
 
-# What the economies of SeparableNet are worth: without one of them.
+# SeparableNet without one of its economies each: what that one is worth.
 _SMALL = partial(SeparableNet, 14, (16, 16, 16, 16))
 WITHOUT = {
     "CourseNetWhole": partial(SeparableNet, 16, (32, 32, 32, 32), crop=0),

@@ -117,7 +117,12 @@ class Table:
         else:
             flat = numbers(answer)
         rows = len(self.layers)
-        if [len(part) for part in answer if hasattr(part, "__len__")] == [rows] * 4:
+        parts = answer.tolist() if hasattr(answer, "tolist") else answer
+        sequences = (list, tuple)
+        if (
+            isinstance(parts, sequences)
+            and [len(part) for part in parts if isinstance(part, sequences)] == [rows] * 4
+        ):
             raise Unreadable(f"these are columns; {rows} rows of 4 numbers are wanted")
         if len(flat) != 4 * rows:
             raise Unreadable(f"{rows} rows of 4 numbers are wanted, these are {len(flat)} numbers")
@@ -193,7 +198,7 @@ class Tried:
     fails: Callable[[object], str | None]
 
     def read(self, answer):
-        if answer is None or answer is ... or answer == "":
+        if answer is None or answer is ... or (isinstance(answer, str) and not answer):
             raise Unreadable(f"there is no answer yet; put {self.wanted} in the place of the dots")
         if not self.fits(answer):
             raise Unreadable(f"{self.wanted} is wanted, this is {_a(answer)}")
@@ -217,8 +222,7 @@ class Wrong:
 
     def value(self):
         """The example."""
-        made_here = callable(self.example) and not isinstance(self.example, type)
-        return self.example() if made_here and not self.when else self.example
+        return self.example() if callable(self.example) and not self.when else self.example
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ FUNCTIONS = {
     "adaptive_avg_pool2d": F.adaptive_avg_pool2d, "pad": F.pad, "getitem": operator.getitem,
     "getattr": getattr,
 }  # fmt: skip
+ARITHMETIC = {operator.add, operator.sub, operator.mul, operator.truediv, operator.floordiv}
 METHODS = {
     "flatten",
     "mean",
@@ -43,18 +44,32 @@ METHODS = {
     "squeeze",
     "sigmoid",
 }
-MOST = 2_000_000  # activations of one image, or of parameters
+MOST = 2_000_000  # activations of one image in all, or parameters
+LARGEST = 10**9  # whole number
 MOST_CALLS = 2_000
 
 
 class Counting(fx.Interpreter):
-    """Runs a network and stops when it makes too large a map."""
+    """Runs a network on two images, and stops when what it makes grows too large."""
+
+    def __init__(self, network: fx.GraphModule):
+        super().__init__(network)
+        self.activations = 0
 
     def run_node(self, node):
         result = super().run_node(node)
-        if isinstance(result, Tensor) and result.numel() > 2 * MOST:
-            raise InputError(f"{node.name} gives {result.numel() // 2:,} numbers an image")
+        if isinstance(result, Tensor):
+            self.activations += result.numel() // 2
+        if self.activations > MOST:
+            raise InputError(f"by {node.name} it makes {self.activations:,} numbers an image")
+        if isinstance(result, int) and abs(result) > LARGEST:
+            raise InputError(f"{node.name} is a number beyond {LARGEST:,}")
         return result
+
+    def call_function(self, target, args, kwargs):
+        if target in ARITHMETIC and any(isinstance(one, (tuple, list)) for one in args):
+            raise InputError(f"forward calls {target.__name__!r} on a list")
+        return super().call_function(target, args, kwargs)
 
 
 def rebuild(description: dict) -> nn.Module:

@@ -52,10 +52,10 @@ def walls() -> str:
     program = bubblewrap()
     if program:
         with tempfile.TemporaryDirectory() as folder:
-            try_ = [*_wrapped(program, Path(folder), Path(folder)), sys.executable, "-c", ""]
-            ended = subprocess.run(try_, capture_output=True, timeout=60)
-        if ended.returncode == 0:
-            return "bubblewrap"
+            nothing = [*_wrapped(program, Path(folder), Path(folder)), sys.executable, "-c", ""]
+            with suppress(OSError, subprocess.SubprocessError):
+                subprocess.run(nothing, capture_output=True, timeout=60, check=True)
+                return "bubblewrap"
     return "limits only"
 
 

@@ -20,7 +20,8 @@ COLUMNS = (
     "size", "receptive_field", "jump", "start",
 )  # fmt: skip
 LARGEST = 1 << 20  # bytes of a file
-MOST_RUNS = 60
+MOST_FILES = 60  # of a kind
+LARGEST_BATCH = 512  # for which a core's memory is enough
 # What training.toml may not decide.
 OURS = {"model", "seed", "validation", "evaluate_every", "subset", "threads", "workers"}
 
@@ -106,7 +107,7 @@ def _text(content: bytes) -> str:
 
 def _code(found: Submission, content: bytes) -> None:
     found.code["model.py"] = content
-    for path in sorted(found.folder.glob("*.py")):
+    for path in sorted(found.folder.glob("*.py"))[:MOST_FILES]:
         try:
             found.code[path.name] = read_file(path)
         except InputError as error:
@@ -151,15 +152,22 @@ def _training(found: Submission, content: bytes) -> None:
         raise InputError(f"is no TOML: {error}") from None
     if ours := sorted(set(asked) & OURS):
         raise InputError(f"sets {ours[0]}, which the grader decides")
-    TrainConfig.from_dict(asked | {"augmentation": "batch", "workers": 0})  # complains of the rest
+    config = TrainConfig.from_dict(asked | {"augmentation": "batch", "workers": 0})
+    if config.batch_size > LARGEST_BATCH:
+        raise InputError(f"sets batch_size = {config.batch_size}; {LARGEST_BATCH} are the most")
     found.training = asked
 
 
 def _runs(found: Submission) -> None:
-    paths = sorted((found.folder / "runs").glob("**/history.json"))[:MOST_RUNS]
+    runs = found.folder / "runs"
+    paths = [] if runs.is_symlink() else sorted(runs.glob("*/history.json"))[:MOST_FILES]
+    if runs.is_symlink():
+        found.problems["runs/"] = "is a link; hand in the folder itself"
     for path in paths:
         name = str(path.relative_to(found.folder))
         try:
+            if path.parent.is_symlink():
+                raise InputError("lies behind a link; hand in the folder itself")
             history = json.loads(_text(read_file(path)))
             rows, config = history["epochs"], history["config"]
             [(row["epoch"], row["held_out"], row.get("held_out_accuracy")) for row in rows]

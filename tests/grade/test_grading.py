@@ -125,6 +125,8 @@ CLASS = {
     "on_test": ({"runs/a/history.json": history(validation=0, held_out="test")},
                 {"honesty": (0, "evaluated on the test digits")}),
     "no_history": ({"runs/a/history.json": "[" * 100_000}, {"honesty": (0, "is no history")}),
+    "runs_link": ({"runs": Path("/")}, {"honesty": (0, "runs/ is a link")}),
+    "large_batch": ({"training.toml": "batch_size = 60000"}, {"epochs": (0, "512 are the most")}),
     "link": ({"analysis.md": Path("/etc/passwd")}, {"steps": (0.5, "analysis.md is a link")}),
     "code_link": ({"model.py": Path("/etc/passwd")}, {"budget": (0, "model.py is a link")}),
     "two_gigabytes": ({"fields.csv": 2 << 30}, {"table": (0, "2,147,483,648 bytes")}),

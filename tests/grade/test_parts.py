@@ -125,6 +125,12 @@ def written(**changes):
          "more than the grader trains"),
         (written(nodes=[["call_module", "y", "a", [], []]], layers={"a": ["LSTM", {}, []]}),
          "a is a LSTM; allowed are Conv2d"),
+        (written(nodes=[["call_function", "y", "mul", [[1], 10**10], []]]), "'mul' on a list"),
+        (written(nodes=[["placeholder", "x", "x", [], []], ["call_function", "y", "mul",
+                        [10**9, 10**9], []]]), "a number beyond"),
+        (written(nodes=[["placeholder", "x", "x", [], []]] + [
+            ["call_function", f"y{i}", "pad", [{"node": "x"}, [400] * 4], []] for i in range(4)]),
+         "numbers an image"),
     ],
 )  # fmt: skip
 def test_a_forged_description_is_refused_in_a_line(description, word):
