@@ -54,6 +54,7 @@ class Counting(fx.Interpreter):
 
     def __init__(self, network: fx.GraphModule):
         super().__init__(network)
+        self.extra_traceback = False  # which torch would add to our one line
         self.activations = 0
 
     def run_node(self, node):
