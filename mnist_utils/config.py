@@ -43,8 +43,9 @@ class TrainConfig:
     )
     schedule: str = _option(
         "constant",
-        "learning rate over time; onecycle: linear warm-up, then a cosine to 0",
-        choices=("constant", "onecycle"),
+        "learning rate over time; step: a tenth after half of the steps, a hundredth after three "
+        "quarters; onecycle: linear warm-up, then a cosine to 0",
+        choices=("constant", "step", "onecycle"),
     )
     warmup: float = _option(0.25, "share of all steps that onecycle warms up", low=0.0, high=0.9)
     weight_decay: float = _option(0.0, "decoupled, as in AdamW; 0 is Adam", low=0.0, high=10.0)

@@ -197,8 +197,7 @@ class FastNet(nn.Module):
         self.head = nn.Conv2d(32, 10, kernel_size=2)  # (10, 1, 1)    23
 
     def forward(self, images: Tensor) -> Tensor:
-        x = self.features(cropped(images, 2))
-        return F.log_softmax(self.head(x).flatten(1), dim=1)
+        return F.log_softmax(self.head(self.features(cropped(images, 2))).flatten(1), dim=1)
 
 
 class FieldNet(nn.Module):
@@ -267,10 +266,11 @@ WITHOUT = {
     "SmallNetScaled": partial(_SMALL, mirrored=True, activation=nn.SiLU),
     "SmallNetReLU": partial(_SMALL, mirrored=True, scale=False),
 }
+WIDE = {"WideNet": partial(SeparableNet, 40, (80, 80, 80, 80))}  # as large as five of CourseNet
 
 _LESSONS = (Model1, Model2, Model3, CourseNet, SmallNet, BestNet, FastNet)
 NETWORKS = {network.__name__: network for network in _LESSONS} | FIELD_NETWORKS | CONTROL_NETWORKS
-NETWORKS |= LADDER_CONTROLS | UNREGULARIZED | WITHOUT
+NETWORKS |= LADDER_CONTROLS | UNREGULARIZED | WITHOUT | WIDE
 
 
 def build(name: str) -> nn.Module:

@@ -1,7 +1,8 @@
 """What was measured, and what the source claims: `results/`, read.
 
 `results/STUDY/NAME.json` holds every seed of a configuration; `NAME.safetensors` and
-`NAME.history.json`, where kept, the weights and the epochs of seed 0. A name without a study is a
+`NAME.history.json`, where kept, the weights and the epochs of seed 0, `NAME-1.safetensors` the
+weights of seed 1. A name without a study is a
 recipe's: `course` is `recipes/course`.
 """
 
@@ -31,6 +32,11 @@ SOURCE = {
 def path(name: str, suffix: str = ".json", folder: Path = RESULTS) -> Path:
     """Where a configuration's file lies: `course` with ".json" is recipes/course.json."""
     return folder / f"{name if '/' in name else f'recipes/{name}'}{suffix}"
+
+
+def weights_path(name: str, seed: int = 0, folder: Path = RESULTS) -> Path:
+    """Where a seed's weights lie: recipes/course.safetensors, recipes/course-1.safetensors."""
+    return path(name, f"-{seed}.safetensors" if seed else ".safetensors", folder)
 
 
 def read(name: str, folder: Path = RESULTS) -> dict | None:
@@ -81,9 +87,9 @@ def _measured(name: str, stored: dict | None) -> dict:
     return stored
 
 
-def network(name: str, folder: Path = RESULTS) -> nn.Module:
-    """The network that seed 0 trained, in `eval()` mode."""
-    return weights.load_network(path(name, ".safetensors", folder))
+def network(name: str, folder: Path = RESULTS, seed: int = 0) -> nn.Module:
+    """The network that a seed trained, in `eval()` mode; of most only seed 0's is kept."""
+    return weights.load_network(weights_path(name, seed, folder))
 
 
 def mean_interval(values: Sequence[float]) -> tuple[float, float]:

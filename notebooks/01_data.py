@@ -23,8 +23,8 @@
 # |---|---|---|
 # | this repository, nothing else | 1 minute to run, 20 to read | nothing |
 #
-# Every design decision of this course starts from three facts about the images: how large a digit
-# is, where it lies, and what values its pixels take. We measure all three.
+# Much of this course's design starts from three facts about the images: how large a digit is, where it
+# lies, and what values its pixels take. We measure all three.
 
 # %%
 import warnings
@@ -63,8 +63,8 @@ print(f"{background:.1%} of all pixels are 0, {(train.images == 255).double().me
 # %% [markdown]
 # So four pixels of five are exactly 0: **black**. Keep that in mind for the paragraph on `fill`.
 #
-# Networks learn faster from inputs of mean 0 and deviation 1. The two constants that every MNIST
-# script carries, 0.1307 and 0.3081, are not magic: they are the mean and the standard deviation of
+# Networks often train more easily on inputs of mean 0 and deviation 1 (LeCun et al. 1998; not measured
+# here). The two constants that every MNIST script carries, 0.1307 and 0.3081, are not magic: they are the mean and the standard deviation of
 # the 47 million training pixels, scaled to 0..1.
 
 # %%
@@ -123,44 +123,37 @@ print(f"the longer side is 20 pixels in {(longer == 20).sum():,} of {len(longer)
 # Practically every digit measures 20 pixels on its longer side, in an image of 28. With these two
 # numbers notebook 2b designs a network, and asks how much of a digit one part of it must see.
 #
-# Where do they lie? The mean of all digits, with the smallest centred square, in orange, that holds
-# 99% of all ink:
-
-
-# %%
-def box_of(mean_image, share=0.99):
-    """The smallest centred square (top, left, bottom, right) with `share` of the ink."""
-    for margin in range(13, -1, -1):
-        inside = mean_image[margin : 28 - margin, margin : 28 - margin].sum()
-        if inside >= share * mean_image.sum():
-            return margin, margin, 27 - margin, 27 - margin
-
+# Where do they lie? **Guess: how much of all ink lies in the 20×20 pixels in the middle of the image?**
 
 # %%
 mean_digit = pixels.mean(dim=0).numpy()
-box = box_of(mean_digit)
-side = box[2] - box[0] + 1
-assert side == 24
-print(f"rows and columns {box[0]} to {box[2]}: {side} pixels")
+for margin in (4, 3, 2):
+    middle = mean_digit[margin : 28 - margin, margin : 28 - margin]
+    share = middle.sum() / mean_digit.sum()
+    print(f"the middle {28 - 2 * margin}×{28 - 2 * margin} pixels hold {share:.1%} of all ink")
+assert 0.997 < share < 0.998
+
+# %% [markdown]
+# The mean of all digits, and in orange the middle 24×24:
 
 # %%
 plots.keep(
-    plots.mean_digit(mean_digit, box),
+    plots.mean_digit(mean_digit, (2, 2, 25, 25)),
     "01_mean_digit",
-    "The mean of all digits: a blurred disc in a square of 24 pixels, centred in 28.",
+    "The mean of all digits: a slanted blur, brightest in its middle, in a square of 24 pixels.",
 )
 
 # %% [markdown]
-# Centred by mass, digits stray: their ink takes a square of 24 pixels, not 20. Remember it when
+# Centred by mass, digits stray: practically all ink, but not all, lies in the middle 24×24. Remember it when
 # notebook 2b asks how much a unit should see.
 #
 # ## Augmentation: new digits from old
 #
 # A digit turned by a few degrees is the same digit. This course began from somebody's README and code,
 # [session_7](https://github.com/anirudh-s97/session_7): we call it *the source*, train again as it did (our
-# *reference*), and check what it claims. Its *recipe*, all the settings of a training, turns by up to 7° and, with *CoarseDropout* (Cutout), blots out one to three holes of 4 or 5 pixels. Each
-# happens to half of the images. Holes are filled with 0, so on the black background they do not
-# show. Ten times the same digit:
+# *reference*), and check what it claims. Its *recipe*, all the settings of a training, turns by up to 7° and,
+# with *CoarseDropout* (Cutout), blots out one to three holes of 4 or 5 pixels. Each happens to half of the
+# images. Holes are filled with 0, so on the black background they do not show. Ten times the same digit:
 
 # %%
 transform = augment.sample_transform(REFERENCE, seed=3)
@@ -168,14 +161,17 @@ five = (train.images[0] / 255).numpy()
 many = [transform(image=five)["image"] for _ in range(10)]
 sheet = plots.images(np.stack(many))
 plots.keep(
-    sheet, "01_augmented", "One five, ten times: turned a little, or with black holes in it."
+    sheet,
+    "01_augmented",
+    "One five, ten times: some turned, with white wedges at a border, some with black holes.",
 )
 
 # %% [markdown]
 # ### What does `fill=1` mean?
 #
 # Rotation leaves corners that no pixel was moved to; `fill` says what goes there. The source says
-# 1, "(white)". Is it? Look at the corner of a black image turned by 45°, in three representations.
+# 1, "(white)". Is it? Look at the corner of a black image, turned by some angle up to 45°, in three
+# representations. **Which will be white?**
 
 # %%
 from dataclasses import replace
@@ -198,15 +194,15 @@ for representation, brightness in corners.items():
 # %% [markdown]
 # The same 1 is **black** on bytes, **white** on floats in 0..1, and **mid-grey** once the image is
 # standardised. The author meant one of the three, and the other two raise no error.
-# Our reference follows the words, so it turns floats in 0..1; and since digits live on black, the
-# better recipes of this course fill with 0.
+# Our reference follows the words, so it turns floats in 0..1, and its wedges are white. The course's other
+# recipes fill with 0, since digits live on black; whether that helps is measured in notebook 6.
 #
 # ### A trap: workers that repeat each other
 #
 # A `DataLoader` hands the digits to the network; its *workers* are processes that prepare them side by side,
 # and one pass over all digits is an *epoch*. Each worker gets a *copy* of the transform, random state and
-# all, and albumentations does not listen to `torch.manual_seed`. So both workers, and every epoch, draw the
-# same augmentations. `augment.seed_worker`, run by each worker as it starts, cures it in one line:
+# all, and albumentations does not listen to `torch.manual_seed`. So both workers, and every epoch, since the
+# workers start anew, draw the same augmentations. `augment.seed_worker`, run by each worker as it starts, cures it in one line:
 # `dataset.transform.set_random_seed(torch.initial_seed() % 2**32)`. How bad is it? Count different
 # images: of one digit that is loaded 24 times in each of two epochs, and of 200 different digits, shuffled,
 # loaded once in each. **Guess both counts, without the cure, before you run the cell.**
@@ -239,15 +235,15 @@ for mended, (of_one, of_many) in found.items():
 
 # %% [markdown]
 # Of one digit three images in four are repeats: two workers make the same 12 draws, in two epochs. Of many
-# digits in random order hardly any is, since the repeated draw seldom meets the same digit. So where many
-# digits are shuffled, as in this course, the trap hardly bites; where few are loaded often, it takes most of
-# the augmentation. No warning tells you which case is yours. **Look at what the network sees, not at what
+# digits in random order hardly any is an exact repeat, since the repeated draw seldom meets the same digit.
+# What the trap costs in accuracy is not measured here: where many digits are shuffled, as in this course,
+# perhaps little; where few are loaded often, it takes most of the augmentation. No warning tells you which case is yours. **Look at what the network sees, not at what
 # the configuration says.**
 #
 # ## What was shown
 #
 # - Black is 0, and standardised black is −0.42: know which representation you are in.
-# - A digit measures 20 pixels in an image of 28: notebook 2b designs for these two numbers.
+# - A digit's longer side measures 20 pixels in an image of 28: notebook 2b designs for these two numbers.
 # - An augmentation must be looked at: `fill=1` and `num_workers=2` do what they say, which need not
 #   be what was meant.
 #

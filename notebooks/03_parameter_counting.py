@@ -23,15 +23,16 @@
 # |---|---|---|
 # | notebook 2b | 1 minute to run, 15 to read, paper and pencil | nothing |
 #
-# Every count here is done twice: by the arithmetic that you would do on paper, and by asking
-# PyTorch. If the two disagree, a cell fails.
+# The main counts of parameters are done twice: by the arithmetic that you would do on paper, and by asking
+# PyTorch. If the two disagree, a cell fails. Multiply-adds PyTorch does not count; for these there are paper
+# and this course's `describe`.
 
 # %%
 import json
 
 from torch import nn
 
-from mnist_utils import models, plots
+from mnist_utils import models, plots, results
 from mnist_utils.describe import describe
 from mnist_utils.describe.second_opinion import torchsummary_table, torchsummary_total
 from mnist_utils.files import RESULTS
@@ -87,7 +88,7 @@ for row in network.rows:
 # %% [markdown]
 # ## What a dense head would have cost
 #
-# The source's best decision is what it left out. A dense layer reads every unit of the last map;
+# The source left out a dense head. A dense layer reads every unit of the last map;
 # global average pooling (GAP) with a 1×1 convolution reads one mean per channel. Both heads, on
 # Model3's last map and on that of Model1, the skeleton of notebook 2b:
 
@@ -103,15 +104,24 @@ assert dense == 32 * 8 * 8 * 10 + 10 == 20_490 > 3 * total
 print(f"{dense / model1:.0%} of Model1's {model1:,} parameters are its dense head")
 
 # %% [markdown]
-# A dense head is expensive on a large map: Model1's alone costs more than three Model3s. What it
-# gives in return, notebook 2b has measured: it keeps where things are.
+# A dense head is expensive on a large map: Model1's alone costs more than three Model3s. What it gives in
+# return, notebook 2b has measured on Model2:
+
+# %%
+with_dense, with_gap = (results.summary(f"ladder/{name}") for name in ("Model2Dense", "Model2"))
+gain = 100 * (with_dense["mean"] - with_gap["mean"])
+print(f"{with_gap['parameters']:,} parameters, with a dense head {with_dense['parameters']:,}")
+print(f"{gain:+.1f} points of accuracy, mean of {with_dense['n']} seeds")
+
+# %% [markdown]
+# (One explanation is that it keeps where things are.)
 #
 # ## A convolution in two cheaper steps
 #
 # Each filter of a convolution looks at all channels in all nine places at once. A **depthwise-separable**
-# convolution does the two one after the other: a 3×3 kernel for each channel alone (*depthwise*), then a
-# 1×1 convolution that mixes the channels. CourseNet, with 32 channels, is made of these. **How many
-# weights does that save, about?**
+# convolution looks at places first, with a 3×3 kernel for each channel alone (*depthwise*), and then at
+# channels, with a 1×1 convolution that mixes them; it can compute less. CourseNet's blocks, most of them with
+# 32 channels, are made of these. **How many weights does that save, about?**
 
 # %%
 whole_layer = 32 * 32 * 3 * 3
@@ -125,8 +135,9 @@ print(
 # %% [markdown]
 # ## Parameters are not work
 #
-# A **multiply-add** (MAC) is one weight used once. A convolution uses each of its weights at every
-# place of its output, so early layers, with their large maps, do most of the work:
+# A **multiply-add** (MAC) is one weight used once; only those of convolutions and dense layers are counted. A
+# convolution uses each of its weights at every place of its output, so of two layers with equally many
+# weights the one with the larger map does more work:
 
 # %%
 macs = 10 * 10 * 3 * 3 * 22 * 22  # the third convolution: 900 weights at 22 × 22 places
@@ -147,14 +158,14 @@ shares = {
     "MACs": [row.macs / network.macs for row in rows],
 }
 plots.keep(
-    plots.shares([row.name for row in rows], shares, ylabel="share of the network"),
+    plots.shares([row.name for row in rows], shares, ylabel="share (BatchNorm not drawn)"),
     "03_parameters_and_macs",
-    "Bars per convolution: the parameters' are alike, the MACs' are high in block1 and low after it.",
+    "Six of eight convolutions have about 15% of the parameters each; two, in block1, do most work.",
 )
 
 # %% [markdown]
-# Model3's parameters are spread evenly, its work is not: nearly nine tenths of it happen before the
-# pool. **To compute less, look at the large maps; to store less, at the wide layers.** The `fast` recipe
+# Six of Model3's eight convolutions hold nearly equal shares of the parameters; two of them do four fifths
+# of the work, and nearly nine tenths of it happen before the pool. **To compute less, look at the large maps; to store less, at the wide layers.** The `fast` recipe
 # of this course starts with a stride, and so its 15,674 parameters need less work than Model3's 6,016:
 
 # %%
@@ -168,9 +179,10 @@ print(f"FastNet: {fast.parameters:,} parameters, {fast.macs:,} MACs")
 # ## Work is not time
 #
 # Is a network with half of the multiply-adds twice as fast? CourseNet and FastNet need nearly the same
-# number, Model1 twice as many as Model3. **Which pair is closer in speed?** The speeds below, on one thread of
-# an idle machine, are stored (`make bench`); yours will differ, and their order less. (SmallNet is
-# a narrower CourseNet.)
+# number, Model1 twice as many as Model3. **Which pair is closer in speed?** The speeds below are stored
+# (`make bench`): images per second of one processor core, batches of 1,000, medians of three rounds; measured
+# twice on one day, the same network differed by up to a tenth. Yours will differ, and their order less.
+# (SmallNet is a narrower CourseNet.)
 
 # %%
 speeds = json.loads((RESULTS / "bench.json").read_text())["images_per_cpu_second"]
@@ -181,13 +193,16 @@ macs
 assert speeds["FastNet"] > 1.5 * speeds["CourseNet"]
 assert speeds["Model1"] > 0.8 * speeds["Model3"]
 for name, speed in speeds.items():
-    print(f"{name:10} {speed:6,.0f} images a second, {macs[name] * speed / 1e9:4.1f} billion MACs")
+    print(
+        f"{name:10} {speed:6,.0f} images and {macs[name] * speed / 1e9:4.1f} billion MACs a second"
+    )
 
 # %% [markdown]
-# The second pair: with twice the multiply-adds, Model1 is a sixth slower than Model3. With equally many,
+# The second pair: with twice the multiply-adds, Model1 is some 15% slower than Model3. With equally many,
 # FastNet is nearly twice as fast as CourseNet. One likely reason is that a processor multiplies fast and
 # fetches slowly: Model3 writes its maps and reads them again at seven ReLUs and seven BatchNorms, Model1 at
-# four ReLUs; and a depthwise layer of CourseNet uses each number that it fetches only nine times. **Count to
+# four ReLUs (in CourseNet and FastNet, BatchNorm follows a convolution directly and has been folded into it);
+# and a depthwise layer of CourseNet uses each number that it fetches only nine times. **Count to
 # understand, time to decide.**
 #
 # ## A second opinion: torchsummary
@@ -242,9 +257,9 @@ for odd in (Twice(), Scaled()):
 #
 # - A convolution has `out·in·k·k + out` parameters, whatever the image's size, and uses each weight
 #   once at every place of its output.
-# - Parameters sit where layers are wide, multiply-adds where maps are large; seconds have to be
+# - Parameters sit where layers are wide, multiply-adds where weights meet large maps; seconds have to be
 #   measured.
-# - A convolution in two steps, depthwise and 1×1, needs a seventh of the weights.
+# - A convolution in two steps, depthwise and 1×1, needs 1/9 + 1/(channels out) of the weights: a seventh at 32.
 # - A table is a claim: hold it against `numel()`.
 #
 # Your turn: [exercises](exercises/03_parameter_counting.ipynb), posters, biases and budgets.

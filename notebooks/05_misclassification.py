@@ -51,8 +51,9 @@ evaluations = {name: evaluate(results.network(name), test) for name in names}
 # ## Accuracy ± what?
 #
 # These 10,000 digits stand for all digits of their kind, and the accuracy on them for the network's
-# **true rate** on all of those. How far may the one be from the other? Wilson's interval is made to
-# hold the true rate in 95 of 100 such tests.
+# **true rate** on all of those. How far may the one be from the other? A rule of thumb: n errors of very
+# many digits are good to about ± 2√n, so 60 errors to ± 15. Wilson's interval refines the rule for few
+# errors; it is made to hold the true rate in 95 of 100 such tests.
 
 # %%
 for name, result in evaluations.items():
@@ -63,7 +64,7 @@ for name, result in evaluations.items():
 # %%
 rows = [(name, r.accuracy, *r.interval) for name, r in evaluations.items()]
 low, high = wilson_interval(60, 10_000)
-rows.append(("99.4% claimed", 0.994, low, high))
+rows.append(("the source's 99.4%", 0.994, low, high))
 plots.keep(
     plots.intervals(rows, xlabel="test accuracy"),
     "05_intervals",
@@ -81,6 +82,7 @@ print(f"99.4% means 60 errors, give or take {10_000 * (high - low) / 2:.0f}")
 
 # %%
 rng = np.random.default_rng(0)
+# How many of 10,000 digits go wrong, if each does with chance 0.006; 20,000 pairs of tests.
 first, second = rng.binomial(10_000, 0.006, size=(2, 20_000))
 ends = np.array([wilson_interval(errors, 10_000) for errors in range(120)])[first]
 inside = (ends[:, 0] <= 1 - second / 10_000) & (1 - second / 10_000 <= ends[:, 1])
@@ -88,9 +90,8 @@ assert 0.82 < inside.mean() < 0.85
 print(f"in {inside.mean():.0%} of the pairs of tests")
 
 # %% [markdown]
-# Not in 95%: two lucks add up. And digits are no coins: they come in writers, so that errors may come in
-# clusters, and they come from two crowds. Here are the errors of both networks in the first and in the
-# second half of the test digits, which other people wrote:
+# Not in 95%: both tests have luck. Nor are digits independent, as coins are: one writer wrote many of them,
+# and the two halves of the test set come from different groups of people. The errors in each half:
 
 # %%
 for name, result in evaluations.items():
@@ -100,32 +101,38 @@ for name, result in evaluations.items():
     )
 
 # %% [markdown]
+# The halves differ far more than luck allows. An accuracy is one of *this mixture* of writers, and the
+# interval says nothing about another mixture.
+#
 # ### The luck of the seed
 #
 # Training has luck of its own, the *seed*: first weights, order, augmentation. The same recipe, the
-# same digits, ten seeds:
+# same digits, fifteen seeds:
 
 # %%
 runs = results.runs("course")
 seeds = [run["errors"] for run in runs]
 mean, deviation = statistics.mean(seeds), statistics.stdev(seeds)
-print(f"course: {seeds} errors, mean {mean:.1f}, s.d. {deviation:.1f}")
+print(f"course: {seeds} errors, mean {mean:.1f}, standard deviation {deviation:.1f}")
 
 # %% [markdown]
-# Ten seeds are ten accuracies, so the recipe's mean is known better than any one of them. It is
-# tempting to go further and call them one test on 100,000 digits. Are they?
+# Fifteen seeds are fifteen accuracies, so the recipe's mean is known better than any one of them. It is
+# tempting to go further and call them one test on 150,000 digits. Are they?
 
 # %%
 misread = {index for run in runs for index in run["mistakes"]}
-print(f"{sum(seeds)} errors of ten networks, on {len(misread)} different digits")
+print(f"{sum(seeds)} errors of {len(runs)} networks, on {len(misread)} different digits")
 
 # %% [markdown]
-# They are 10,000 digits, asked ten times: the networks stumble largely over the same ones. So a recipe has two
+# They are 10,000 digits, asked fifteen times: the networks stumble largely over the same ones. So a recipe has two
 # intervals, for two questions, and the README's table prints both:
 #
-# - *these digits, other seeds*: Student's t over the ten accuracies;
-# - *other digits, these seeds*: draw the digits again, each with the share of the ten that misread it
-#   (a **bootstrap**).
+# - *other seeds*: where would the mean of very many trainings lie, on these digits? At the mean ± about
+#   2.1 standard deviations / √15. (That is **Student's t**: 2.1 and not 2, since the deviation is itself
+#   known from fifteen runs only.)
+# - *other digits*: what would these fifteen networks reach on other digits? Draw 10,000 digits out of these,
+#   with repeats, and count each by the share of the fifteen that misread it; do so 10,000 times, and keep the
+#   middle 95% (a **bootstrap**).
 
 # %%
 row = results.summary("course")
@@ -135,8 +142,8 @@ for question, (low, high) in (("other seeds", row["of_seeds"]), ("other digits",
 # %% [markdown]
 # ### Is one network better?
 #
-# The two intervals above overlap. That does not say "no difference": both networks saw the *same*
-# digits, and share the luck of those. McNemar's test looks only at the digits on which they disagree.
+# In the first picture the intervals of `reference` and `course` overlap. That does not say "no difference":
+# both networks saw the *same* digits, and share the luck of those. McNemar's test looks only at the digits on which they disagree.
 # Its *p-value* is the chance of a split at least as uneven if a fair coin decided each of them. (It
 # compares these two trainings, seed 0 of each; to compare the recipes, train several.)
 
@@ -150,10 +157,13 @@ print(
 print(f"p = {p:.2g}")
 
 # %% [markdown]
+# A fair coin would split so many digits at least so unevenly less than once in twenty times, the usual
+# limit; so these two *networks* differ. Of the two *recipes*, one pair says little.
+#
 # ## Which digits?
 #
 # From here on we look at the better network, `course`. Rows are what was written, columns what was
-# read; a perfect network has an empty picture around the grey diagonal.
+# read; a perfect network has an empty picture around the grey numbers of the diagonal.
 
 # %%
 result = evaluations["course"]
@@ -180,14 +190,17 @@ plots.keep(sheet, "05_misclassified", "Every digit that course misreads, the mos
 # %% [markdown]
 # ### Top losses
 #
-# The loss of a digit is −log of the probability given to its true class. A few digits carry most
-# of the whole loss: confident mistakes are dear. The ten dearest:
+# The loss of a digit is −log of the probability given to its true class. A few digits carry most of the
+# whole loss: those whose true class was given almost no probability. The 100 costliest:
 
 # %%
 losses = -result.log_probabilities[torch.arange(len(test)), test.labels]
 order = losses.argsort(descending=True)
 share = (losses[order[:100]].sum() / losses.sum()).item()
-print(f"the 100 worst of 10,000 digits carry {share:.0%} of the loss")
+print(f"the 100 costliest of 10,000 digits carry {share:.0%} of the loss")
+
+# %% [markdown]
+# And the first ten of them:
 
 # %%
 titles = [f"{test.labels[i]} → {result.predictions[i]}  {losses[i]:.1f}" for i in order[:10]]
@@ -201,7 +214,8 @@ plots.keep(sheet, "05_top_losses", "The ten digits of highest loss, each with it
 # Five people were shown each suspicious test digit with two labels, the file's and another one that a
 # network suggested, and chose the one, the other, both or neither. For 15 digits, fewer than three of
 # the five chose the file's (Northcutt, Athalye and Mueller 2021). On 10 of these a majority agreed on
-# the other label; call them *correctable*.
+# the other label; call them *correctable*: the first ten below. On the others there was no such majority; "?"
+# stands where most people chose neither label.
 
 # %%
 doubtful = torch.tensor([error.index for error in LABEL_ERRORS])
@@ -221,8 +235,8 @@ print(f"{len(counted)} of its {result.n_errors} errors are on these 15 digits")
 print(f"on {len(agreed)} of the {len(CORRECTABLE)} correctable ones it says what the people say")
 
 # %% [markdown]
-# So a part of "its errors" are not its errors. Report both figures, side by side; never replace
-# the one by the other, since everybody else's 99.x% includes those labels too.
+# On the first of these two counts, some of its errors lie on doubtful digits; on the second, most of those
+# people would not call them errors at all. Report both figures, side by side; never replace the one by the other, since everybody else's 99.x% includes those labels too.
 
 # %%
 keep = torch.ones(len(test), dtype=torch.bool)
@@ -242,7 +256,9 @@ print(f"{1 - len(CORRECTABLE) / len(test):.1%}")
 # ## May we believe its confidence?
 #
 # Of the digits that it is 90% sure of, nine in ten should be right. A reliability diagram compares
-# the two; the number at each point says how many digits stand behind it, the bar how well they know it.
+# the two; the number at each point says how many digits stand behind it, the bar is the 95% interval of
+# their accuracy. The bins are narrow near 1, where nearly all digits are. Besides, each digit promises some
+# error, one of which the network is 90% sure a tenth: these add up to the errors that it expects.
 
 # %%
 edges = (0.0, 0.6, 0.8, 0.9, 0.99, 1.0)
@@ -265,13 +281,13 @@ plots.keep(
 # %% [markdown]
 # Every interval reaches the line, and the errors are as many as it promises: **nothing speaks against its
 # confidence**, which is less than to say that it is right. The small bins could hardly have told otherwise. A
-# few dozen digits know their accuracy to within ten or twenty points, so show the counts and the
+# few dozen digits fix an accuracy only to within ten or twenty points, so show the counts and the
 # intervals, or do not show the curve.
 #
-# One number is still worth fitting: a *temperature* that divides the logits. It must be fitted on
-# digits that the network has not learnt from. `fast` was trained with label smoothing, which asks
-# a network never to be quite sure; its twin learnt from the first 55,000 digits only, so the last
-# 5,000 can tell. Below 1, a temperature says: be surer than that.
+# Another network does need correction. `fast` was trained with label smoothing, which asks a network never
+# to be quite sure. A *temperature* divides its logits: below 1 it spreads them, and the network is surer.
+# It must be fitted on digits that the network has not learnt from, so we fit it on a *twin*: the same recipe
+# on the first 55,000 training digits, asked about the other 5,000.
 
 # %%
 twin = results.network("ablations/fast")
@@ -289,14 +305,14 @@ print(f"test loss {as_trained.loss:.4f} as trained, {sharpened.loss:.4f} at that
 print(f"{as_trained.n_errors} errors as trained, the same {sharpened.n_errors} at that temperature")
 
 # %% [markdown]
-# The same answers, another loss. A loss is only as good as its calibration: to compare networks by loss
+# The same answers, another loss. A loss is only as good as the network's calibration: to compare networks by loss
 # alone is to compare their confidence, too.
 #
 # ## Robust to what?
 #
 # The source calls its network "robust to input variations", since it was trained on digits turned by up
 # to 7°. That can be asked. Turn the first 2,000 test digits, either way, or push them to either side, and
-# count. **How far do you expect it to hold: to 7°, to 14°, beyond?**
+# count. **By which angle has the reference lost one digit in ten: 15°, 30° or 45°? And by which shift?**
 
 # %%
 few = test.take(slice(2_000))
@@ -330,7 +346,7 @@ for heading, where, found in (("turned, °", angles, turned), ("moved, pixels", 
 # At 15° the reference, which was turned by up to 7° in training, loses 2 to 3 points, and `course`, by up to
 # 12°, one to two; at 45° a third of the digits and nearly a quarter. Lying on its side a digit is another
 # sign. The reference was never shown a shifted digit, and loses a fifth at 4 pixels; `course` was shown shifts
-# of one or two, and loses two in a hundred. But `course` is another network as well, so this does not say
+# of up to 1.5 pixels, and loses two in a hundred. (At 6 pixels some digits lose a little ink over the edge.) But `course` is another network as well, so this does not say
 # which of the two did it. **Robust to what, and how far: print it, or do not say it.**
 #
 # ## What was shown
@@ -339,10 +355,10 @@ for heading, where, found in (("turned, °", angles, turned), ("moved, pixels", 
 #   seeds besides; ask first which of the two you want to know.
 # - Two networks on the same digits are compared digit by digit, whether their intervals overlap or not.
 # - Look at the mistakes before you improve anything: some are unreadable, some are mislabelled.
-# - Confidence can be checked only where there are digits: print the counts.
+# - Confidence can be checked only in bins that hold many digits: print the counts.
 # - "Robust" is a claim like any other: name the variation, and measure how far it reaches.
 #
 # Your turn: [exercises](exercises/05_misclassification.ipynb), intervals, pairs, and whose mistake it is.
 #
-# Next: your own. Beat `course` at fewer parameters, with five seeds, and say which interval you
+# Next: [6 · Augmentation](06_augmentation.ipynb), the first of five notebooks that go further. Or your own: beat `course` at fewer parameters, with five seeds, and say which interval you
 # print: `python -m mnist_utils.train --help`.

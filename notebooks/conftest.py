@@ -5,10 +5,12 @@
 - Figures that differ from machine to machine (`sanitize.cfg`) are shown, and not compared.
 - A cell that was never run, or a notebook stripped of its outputs, is red.
 - A kernel that dies is red at once, and slow output is waited for.
+- A kernel computes in one thread: pytest runs as many kernels at once as there are cores.
 """
 
 import base64
 import io
+import os
 import time
 from pathlib import Path
 from queue import Empty
@@ -31,6 +33,7 @@ def pytest_configure(config):
     IPyNbCell.compare_outputs = compare_outputs
     IPyNbCell.runtest = runtest
     RunningKernel.await_reply = await_reply
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     config.option.nbval_sanitize_with = str(Path(__file__).with_name("sanitize.cfg"))
 
 

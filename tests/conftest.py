@@ -1,5 +1,6 @@
 """What several test files share: the digits, and a command line run in this process."""
 
+import os
 import sys
 
 import pytest
@@ -8,6 +9,8 @@ import torch
 from mnist_utils import data
 from mnist_utils.command import run as run_command
 
+# One thread each: pytest runs as many processes as there are cores. Children inherit the variable.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 torch.set_num_threads(1)
 
 

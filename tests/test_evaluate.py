@@ -7,11 +7,11 @@ import torch
 from mnist_utils import models, results, weights
 from mnist_utils.config import TrainConfig
 from mnist_utils.evaluate import Evaluation, evaluate, main, mcnemar, predict, wilson_interval
-from mnist_utils.reproduce.plan import KEEP_WEIGHTS
+from mnist_utils.reproduce.plan import WEIGHTS
 from mnist_utils.train.run import splits
 
 
-@pytest.mark.parametrize("name", KEEP_WEIGHTS)
+@pytest.mark.parametrize("name", WEIGHTS)
 def test_committed_weights_give_the_committed_numbers(name):
     history = results.history(name)
     _, about = weights.load_tensors(results.path(name, ".safetensors"))

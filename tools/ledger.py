@@ -335,7 +335,7 @@ def ledger(found: dict[str, Claim]) -> str:
     lines = [
         "# The claims ledger",
         "",
-        "Every figure of the README, what stands behind it, and the command that measures it.",
+        "The README's figures, what stands behind it, and the command that measures it.",
         "Written by `make report`; `make test` checks it.",
         "",
         "| key | statement | value | n | interval | command | date |",

@@ -120,25 +120,37 @@ EXERCISES = (
     ),
     Exercise(
         "separable",
-        Numbers(3, 0.06),
-        lambda: [DENSE, SEPARABLE, DENSE / SEPARABLE],
+        Numbers(4, 0.06),
+        lambda: [DENSE, SEPARABLE, DENSE / SEPARABLE, 3],
         (
             Wrong(
+                "a smaller field",
+                [DENSE, SEPARABLE, DENSE / SEPARABLE, 1],
+                "The 1×1 reads one unit, and that unit has read 3 pixels.",
+                lambda given: given[3] < 3,
+            ),
+            Wrong(
+                "kernels added",
+                [DENSE, SEPARABLE, DENSE / SEPARABLE, 4],
+                "A kernel of k adds k − 1 times the jump: the 1×1 adds nothing.",
+                lambda given: given[3] > 3,
+            ),
+            Wrong(
                 "the 1×1 forgotten",
-                [DENSE, 288, 32],
+                [DENSE, 288, 32, 3],
                 "Channels that are read one by one have to be mixed: the 1×1 convolution has "
                 "32·32 weights.",
                 lambda given: given[1] == 288,
             ),
             Wrong(
                 "the depthwise part forgotten",
-                [DENSE, 1_024, 9],
+                [DENSE, 1_024, 9, 3],
                 "The 3×3 kernels, one per channel, have weights as well.",
                 lambda given: given[1] == 1_024,
             ),
             Wrong(
                 "nine times",
-                [DENSE, SEPARABLE, 9],
+                [DENSE, SEPARABLE, 9, 3],
                 "That would be so if the 1×1 were free of its rival: it is 1/(1/9 + 1/32).",
                 lambda given: given[2] == 9,
             ),

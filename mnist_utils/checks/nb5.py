@@ -1,11 +1,12 @@
 """The exercises of notebook 5: what an accuracy is worth, and whose mistakes they are."""
 
+import re
 from functools import cache
 
 from scipy import stats
 
 from mnist_utils import data, results
-from mnist_utils.checks.exercise import Exercise, Number, Words, Wrong
+from mnist_utils.checks.exercise import Exercise, Number, Text, Words, Wrong
 from mnist_utils.evaluate import Evaluation, evaluate, mcnemar, wilson_interval
 from mnist_utils.label_errors import CORRECTABLE, LABEL_ERRORS
 
@@ -31,6 +32,15 @@ def _inside(second: int, rate: float = 0.006, first: int = 10_000) -> float:
     return 100 * share
 
 
+def _apart() -> float:
+    """Points by which 95% of pairs of tests differ at most: 10,000 digits each, true rate 99.4%."""
+    counts = stats.binom(10_000, 0.006).pmf(range(200))
+    differences = [  # of the pairs' errors, smallest first
+        sum(counts[k] * counts[k + d] for k in range(200 - d)) * (2 if d else 1) for d in range(99)
+    ]
+    return next(d for d in range(99) if sum(differences[: d + 1]) >= 0.95) / 100
+
+
 def _shared() -> int:
     """Of the digits that seed 0 of `course` misreads: how many some other seed misreads as well."""
     first, *others = (set(run["mistakes"]) for run in results.runs("course"))
@@ -44,6 +54,19 @@ def _as_if_independent() -> int:
     for errors in others:
         missed_by_none *= 1 - errors / 10_000
     return round(first * (1 - missed_by_none))
+
+
+def _of_all_seeds() -> str:
+    """How few different digits the seeds of `course` misread."""
+    runs = results.runs("course")
+    different = len(set().union(*(run["mistakes"] for run in runs)))
+    right = 1.0
+    for run in runs:
+        right *= 1 - run["errors"] / 10_000
+    return (
+        f"All {len(runs)} seeds together misread {different} different digits; independent ones "
+        f"would misread some {10_000 * (1 - right):.0f}."
+    )
 
 
 def _counts() -> tuple[int, int, int]:
@@ -121,6 +144,35 @@ EXERCISES = (
         "interval.",
     ),
     Exercise(
+        "apart",
+        Number(0.015),
+        _apart,
+        lambda: (
+            Wrong(
+                "half an interval",
+                0.15,
+                "That far one accuracy strays from the true rate. Here both stray.",
+            ),
+            Wrong(
+                "errors for points",
+                100 * _apart(),
+                "So many errors; of 10,000 digits, what share is that?",
+                lambda given: given > 5,
+            ),
+            Wrong(
+                "two intervals",
+                0.3,
+                "Both accuracies would have to be unlucky at once, and in opposite directions.",
+            ),
+        ),
+        (
+            "Draw pairs once more, both of 10,000 digits, and take the size of the difference.",
+            "np.quantile(np.abs(one - two) / 10_000, 0.95), in per cent.",
+        ),
+        "√2 times the 0.15 of a single test. So much luck there is between two papers that used "
+        "different digits; on the same digits, pair them.",
+    ),
+    Exercise(
         "overlap",
         Words(("different", "not different", "cannot be told"), one=True),
         _told_apart,
@@ -163,8 +215,30 @@ EXERCISES = (
             "results.runs('course') has the `mistakes` of every seed.",
             "set(first) & (set(second) | set(third) | …)",
         ),
-        "So ten times 10,000 digits are not 100,000: ten seeds misread 118 different digits, "
-        "where independent ones would misread some 484.",
+        lambda _: _of_all_seeds(),
+    ),
+    Exercise(
+        "pooled",
+        Text(),
+        "They are the same 10,000 digits, read again. What is hard for one seed is hard for most, "
+        "so that new seeds add hardly any new evidence about other digits; Wilson's formula "
+        "takes every trial for an independent one, and its interval would be too narrow.",
+        (
+            Wrong(
+                "more data, smaller interval",
+                "There is more data, and with more data the interval has to be smaller.",
+                "More readings, yes. Of how many different digits?",
+                lambda text: (
+                    bool(re.search(r"(more|larger|bigger) (data|n\b|sample|digits)", text, re.I))
+                    and not re.search(r"same|independen|again|correlat|different", text, re.I)
+                ),
+            ),
+        ),
+        (
+            "What does Wilson's formula assume about the trials?",
+            "You have just counted how many of the misread digits the seeds share.",
+        ),
+        "Does yours say that the trials are not independent, because the digits are the same?",
     ),
     Exercise(
         "hundred",

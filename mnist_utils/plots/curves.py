@@ -12,8 +12,9 @@ def lines(at, series: dict, *, ylabel: str, xlabel: str = "epoch", percent: bool
     """Draw values against where they were measured, one line per name; `percent`: fractions."""
     if ax is None:
         _, ax = plt.subplots()
-    for name, values in series.items():
-        ax.plot(at, values, marker="o", markersize=3 if len(at) > 1 else 7, label=name)
+    for number, (name, values) in enumerate(series.items()):
+        dash = "--" if number > 5 else "-"  # the colours begin anew
+        ax.plot(at, values, dash, marker="o", markersize=3 if len(at) > 1 else 7, label=name)
     if percent:
         ax.yaxis.set_major_formatter(PercentFormatter(1.0))
     ax.xaxis.get_major_locator().set_params(integer=True)
@@ -92,12 +93,13 @@ def reliability(bins, *, ax=None):
     ax.plot([b.confidence for b in bins], [b.accuracy for b in bins], "o", label="network")
     for b in bins:
         ax.plot([b.confidence] * 2, b.interval, color=BLUE, lw=3, alpha=0.4)
-        ax.annotate(f"{b.count:,}", (b.confidence, b.accuracy), xytext=(6, -12),
+        where = {"xytext": (-8, 5), "ha": "right"} if b is bins[-1] else {"xytext": (6, -12)}
+        ax.annotate(f"{b.count:,}", (b.confidence, b.accuracy), **where,
                     textcoords="offset points", fontsize=9)  # fmt: skip
     ax.xaxis.set_major_formatter(PercentFormatter(1.0))
     ax.yaxis.set_major_formatter(PercentFormatter(1.0))
     ax.set(xlabel="mean confidence of a bin", ylabel="accuracy in the bin")
-    ax.legend()
+    ax.legend(loc="lower right")
     return ax
 
 
@@ -150,7 +152,7 @@ def shares(labels, series: dict, *, ylabel: str, ax=None):
     ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     ax.grid(False, axis="x")
     ax.set(ylabel=ylabel)
-    ax.legend()
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(series), frameon=False)
     return ax
 
 

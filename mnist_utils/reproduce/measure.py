@@ -1,5 +1,6 @@
 """Measure a configuration again, seed by seed, and store what each seed gave."""
 
+import hashlib
 import json
 from dataclasses import replace
 from datetime import date
@@ -19,7 +20,6 @@ KEPT = (
     "train_accuracy", "train_loss", "parameters", "wall_seconds", "cpu_seconds", "precision",
     "machine", "versions",
 )  # fmt: skip
-KEPT_FILES = {"model.safetensors": ".safetensors", "history.json": ".history.json"}  # of seed 0
 
 
 def measure(name: str, settings: TrainConfig, seeds: int, *, folder: Path, runs: Path) -> dict:
@@ -44,10 +44,13 @@ def measure(name: str, settings: TrainConfig, seeds: int, *, folder: Path, runs:
         history = json.loads((out / "history.json").read_text())
         run = {"seed": seed, "date": date.today().isoformat()} | {k: history[k] for k in KEPT}
         stored["runs"] = sorted([*stored["runs"], run], key=lambda run: run["seed"])
-        if seed == 0 and name in plan.KEEP_WEIGHTS:
-            for file, suffix in KEPT_FILES.items():
-                kept = results.path(name, suffix, folder)
-                write_atomically(kept, (out / file).read_bytes())
+        if seed < plan.WEIGHTS.get(name, 0):
+            trained = (out / "model.safetensors").read_bytes()
+            run["weights_sha256"] = hashlib.sha256(trained).hexdigest()
+            write_atomically(results.weights_path(name, seed, folder), trained)
+            if seed == 0:
+                kept = results.path(name, ".history.json", folder)
+                write_atomically(kept, (out / "history.json").read_bytes())
         write_atomically(results.path(name, folder=folder), json.dumps(stored, indent=1) + "\n")
     return stored
 

@@ -6,6 +6,10 @@ from mnist_utils import models
 from mnist_utils.config import TrainConfig
 from mnist_utils.recipes import RECIPES
 
+# From how many seeds a recipe's figures come, if not 10. Notebook 10's ensembles are three times
+# five seeds of `course`.
+SEEDS = {"reference": 1, "reference_batch": 3, "course": 15}
+
 
 def _validated(settings: TrainConfig, **changes) -> TrainConfig:
     return replace(settings, validation=5_000, **changes)
@@ -51,12 +55,12 @@ ABLATIONS = {
 
 # Notebook 2b's two studies: the design ladder, and one budget with several receptive fields.
 _STUDY = replace(_FAST, epochs=4, share=1.0, lr=0.005, warmup=0.25, precision="float32")
-STUDIES = {
-    f"ladder/{name}": replace(_STUDY, model=name)
+LADDER = {
+    name: replace(_STUDY, model=name)
     for name in ("Model1", "Model2", "Model3", *models.LADDER_CONTROLS)
-} | {
-    f"fields/{name}": replace(_STUDY, model=name)
-    for name in (*models.FIELD_NETWORKS, *models.CONTROL_NETWORKS)
+}
+FIELDS = {
+    name: replace(_STUDY, model=name) for name in (*models.FIELD_NETWORKS, *models.CONTROL_NETWORKS)
 }
 
 # Notebook 2a's: what each regularizer of the source's recipe does, also to the gap between the
@@ -69,9 +73,51 @@ REGULARIZERS = {
     "no CoarseDropout": replace(_REFERENCE, holes_p=0.0),
     "only BatchNorm": replace(_REFERENCE, model="Model3NoDropout", augmentation="none"),
 }
-STUDIES |= {
-    f"regularizers/{name.replace(' ', '_')}": settings for name, settings in REGULARIZERS.items()
+
+# Notebook 6's: what each part of the recipe `course`'s augmentation gives alone, and holes or a
+# white fill beside all of it; two wider ranges.
+_PARTS = ("rotation", "shift", "scale", "shear", "elastic")
+_PLAIN = replace(_COURSE, **dict.fromkeys(_PARTS, 0.0))
+AUGMENTATIONS = (
+    {"none": _PLAIN}
+    | {part: replace(_PLAIN, **{part: getattr(_COURSE, part)}) for part in _PARTS}
+    | {
+        "holes": replace(_PLAIN, holes_p=0.5),
+        "all and holes": replace(_COURSE, holes_p=0.5),
+        "all, white fill": replace(_COURSE, fill=1.0),
+        "rotation 30": replace(_PLAIN, rotation=30.0),
+        "shift 4": replace(_PLAIN, shift=4.0),
+    }
+)
+
+# Also notebook 6's: more digits in place of augmentation, at about 3,900 steps each.
+DIGITS = {1_000: (484, 54), 5_000: (97, 11), 20_000: (25, 3), 55_000: (9, 1)}  # epochs, clean ones
+DATA = {
+    f"{digits} {name}": replace(
+        settings, share=1.0, subset=digits, epochs=epochs, clean_epochs=clean
+    )
+    for digits, (epochs, clean) in DIGITS.items()
+    for name, settings in {"plain": _PLAIN, "augmented": _COURSE}.items()
 }
+
+# Notebook 7's: each schedule on one grid of rates at each budget; averaged weights on the same
+# grid; Adam alone on `course`, at other rates than Muon's companion; the source's recipe annealed.
+_RATES = replace(_FAST, share=1.0, clean_epochs=0)
+GRID = (0.001, 0.003, 0.01, 0.03)
+BUDGETS = (2, 5, 10, 20)  # epochs
+SCHEDULES = {
+    f"{schedule} {epochs} epochs {lr}": replace(_RATES, schedule=schedule, epochs=epochs, lr=lr)
+    for schedule in ("constant", "step", "onecycle")
+    for epochs in BUDGETS
+    for lr in GRID
+}
+AVERAGED = {
+    f"{schedule} averaged {lr}": replace(_RATES, schedule=schedule, epochs=5, lr=lr, ema=0.998)
+    for schedule in ("constant", "onecycle")
+    for lr in GRID
+}
+ADAM = {f"Adam alone {lr}": replace(_COURSE, muon=0.0, lr=lr) for lr in (0.005, 0.01, 0.04)}
+ANNEALED = {"source annealed": replace(_REFERENCE, schedule="onecycle", lr=0.004)}
 
 
 def ablation(recipe: str, change: str = "") -> str:
@@ -79,20 +125,46 @@ def ablation(recipe: str, change: str = "") -> str:
     return f"ablations/{recipe}" + (f"-{change.replace(' ', '_')}" if change else "")
 
 
+# Notebook 10's: one network of an ensemble's parameters, trained twice as long as a member.
+ENSEMBLES = {"WideNet": replace(RECIPES["course"], model="WideNet", epochs=40)}
+
+
+def study(kind: str, configurations: dict[str, TrainConfig], seeds: int) -> dict:
+    """A study's part of the plan: where each configuration lies in `results/`, and its seeds."""
+    return {
+        f"{kind}/{name.replace(', ', '-').replace(' ', '_')}": (settings, seeds)
+        for name, settings in configurations.items()
+    }
+
+
 # STUDY/NAME, as it lies in `results/` -> (configuration, how many seeds, from 0).
 PLAN = (
-    {
-        f"recipes/{name}": (settings, {"reference": 1, "reference_batch": 3}.get(name, 10))
-        for name, settings in RECIPES.items()
-    }
+    {f"recipes/{name}": (settings, SEEDS.get(name, 10)) for name, settings in RECIPES.items()}
     | {ablation(name): (_validated(RECIPES[name]), 5) for name in ABLATIONS}
     | {
         ablation(name, change): (settings, 5)
         for name, changes in ABLATIONS.items()
         for change, settings in changes.items()
     }
-    | {name: (settings, 3) for name, settings in STUDIES.items()}
+    | study("ladder", LADDER, 3)
+    | study("fields", FIELDS, 3)
+    | study("regularizers", REGULARIZERS, 3)
+    | study("augmentation", AUGMENTATIONS, 5)
+    | study("data", DATA, 3)
+    | study("schedules", SCHEDULES | AVERAGED, 1)
+    | study("schedules", ADAM, 5)
+    | study("schedules", ANNEALED, 3)
+    | study("ensembles", ENSEMBLES, 3)
 )
 
-# Those whose weights of seed 0 are kept in `results/`.
-KEEP_WEIGHTS = (*(f"recipes/{name}" for name in RECIPES), "ablations/fast")
+# Configuration -> from how many seeds, from 0, the weights are kept in `results/`.
+_TURNED_AND_SHIFTED = ("none", "rotation", "rotation_30", "shift", "shift_4")
+WEIGHTS = (
+    {f"recipes/{name}": 1 for name in RECIPES}
+    | {"recipes/course": SEEDS["course"], "ablations/fast": 1, "ablations/course": 5}
+    | {
+        f"augmentation/{name}": 3
+        for name in ("none", "rotation", "rotation_30", "shift", "shift_4")
+    }
+    | {"ensembles/WideNet": 3}
+)

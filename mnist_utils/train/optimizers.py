@@ -25,6 +25,8 @@ def schedule(step: int, total: int, config: TrainConfig) -> float:
     """The learning rate of a step, counted from 0, of `total` steps, as a share of its peak."""
     if config.schedule == "constant":
         return 1.0
+    if config.schedule == "step":
+        return 1.0 if step < total / 2 else 0.1 if step < total * 3 / 4 else 0.01
     warmup = config.warmup * total
     if step < warmup:
         return (step + 1) / (warmup + 1)

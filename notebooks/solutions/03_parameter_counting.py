@@ -62,11 +62,12 @@ check.bias(answer)
 # ## 3.4 In two steps
 #
 # From 32 channels to 32, without biases. How many weights has a 3×3 convolution, how many have a depthwise
-# 3×3 and a 1×1 together, and how many times fewer is that?
+# 3×3 and a 1×1 together, and how many times fewer is that? And how many pixels, in each direction, does a unit
+# after the two see of the map before them?
 
 # %%
 whole, in_two = 32 * 32 * 9, 32 * 9 + 32 * 32  # solution
-answer = [whole, in_two, whole / in_two]  # solution
+answer = [whole, in_two, whole / in_two, 3]  # solution
 check.separable(answer)
 
 # %% [markdown]

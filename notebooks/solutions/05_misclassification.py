@@ -50,6 +50,15 @@ answer = 100 * ((ends[:, 0] <= accuracy) & (accuracy <= ends[:, 1])).mean()  # s
 check.another(answer)
 
 # %% [markdown]
+# And two networks of this same rate, each tested on 10,000 digits of its own: by how many points do their
+# accuracies differ at most, in 95% of such pairs?
+
+# %%
+one, two = rng.binomial(10_000, 0.006, size=(2, 20_000))  # solution
+answer = np.quantile(np.abs(one - two) / 100, 0.95)  # solution
+check.apart(answer)
+
+# %% [markdown]
 # ## 5.2 They overlap
 #
 # Two networks, tested on the same 10,000 digits:
@@ -69,15 +78,22 @@ answer = "different"  # solution
 check.overlap(answer)
 
 # %% [markdown]
-# ## 5.3 A hundred thousand?
+# ## 5.3 A hundred and fifty thousand?
 #
-# `course` was trained with ten seeds. Of the digits that seed 0 misreads, how many does at least one of the
-# other nine misread, too? Say first what you would expect if each training drew its mistakes anew.
+# `course` was trained with fifteen seeds. Of the digits that seed 0 misreads, how many does at least one of the
+# others misread, too? Say first what you would expect if each training drew its mistakes anew.
 
 # %%
 first, *others = (set(run["mistakes"]) for run in results.runs("course"))
 answer = len(first & set().union(*others))  # solution
 check.shared(answer)
+
+# %% [markdown]
+# Fifteen seeds, 10,000 digits: why is it wrong to give Wilson's interval of all their errors with n = 150,000?
+
+# %%
+answer = "All seeds read the same digits and stumble over the same ones: no independent trials."  # solution
+check.pooled(answer)
 
 # %% [markdown]
 # ## 5.4 A hundred of a hundred
