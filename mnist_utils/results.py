@@ -11,6 +11,7 @@ import statistics
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
@@ -97,6 +98,36 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float]:
     t = float(stats.t.ppf(0.975, len(values) - 1))
     half = t * statistics.stdev(values) / len(values) ** 0.5
     return statistics.mean(values) - half, statistics.mean(values) + half
+
+
+class Difference(NamedTuple):
+    """What one configuration has more than another, paired by seed."""
+
+    mean: float
+    low: float  # of Student's 95% interval of the mean: these digits, other seeds
+    high: float
+    p: float  # of a mean so far from 0, if the configurations were alike
+    seeds: int
+
+
+def difference(
+    name: str, rival: str, quantity: str = "held_out_accuracy", folder: Path = RESULTS
+) -> Difference:
+    """`name` less `rival` in a quantity of each run, over the seeds that both were trained with."""
+    ours, theirs = ({run["seed"]: run for run in runs(n, folder)} for n in (name, rival))
+    both = sorted(ours.keys() & theirs.keys())
+    values = [ours[seed][quantity] - theirs[seed][quantity] for seed in both]
+    p = float(stats.ttest_1samp(values, 0).pvalue)
+    return Difference(statistics.mean(values), *mean_interval(values), p, len(values))
+
+
+def told_apart(p_values: dict[str, float]) -> dict[str, bool]:
+    """Which of several differences are none of luck's: at 5%, by Holm's correction (1979)."""
+    told, holds = {}, True
+    for rank, name in enumerate(sorted(p_values, key=p_values.get)):
+        holds = holds and p_values[name] * (len(p_values) - rank) < 0.05
+        told[name] = holds
+    return told
 
 
 def digits_interval(seeds: Sequence[dict]) -> tuple[float, float]:

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from mnist_utils import results
@@ -48,3 +50,25 @@ def test_an_interval_over_digits_counts_a_digit_once_however_many_seeds_misread_
     apart = [{"digits": 10_000, "mistakes": list(range(50 * k, 50 * k + 50))} for k in range(10)]
     low, high = results.digits_interval(apart)
     assert high - low < 0.5 * 2 * half
+
+
+def test_a_difference_is_paired_by_the_seeds_that_both_have(tmp_path):
+    """Seeds 1 and 2 are shared; their differences are 0.01 and 0.03: mean 0.02, s.e. 0.01."""
+    accuracies = {"one": {0: 0.5, 1: 0.92, 2: 0.95}, "two": {2: 0.92, 1: 0.91}}
+    for name, seeds in accuracies.items():
+        runs = [{"seed": seed, "held_out_accuracy": value} for seed, value in seeds.items()]
+        (tmp_path / "study").mkdir(exist_ok=True)
+        (tmp_path / "study" / f"{name}.json").write_text(json.dumps({"runs": runs}))
+    found = results.difference("study/one", "study/two", folder=tmp_path)
+    assert found.mean == pytest.approx(0.02)
+    assert found.high - found.mean == pytest.approx(0.01 * 12.7062, abs=1e-5)  # t of 1 degree
+    assert found.p == pytest.approx(0.2952, abs=1e-4)  # of t = 2
+    assert found.seeds == 2
+
+
+def test_holm_s_correction_by_hand():
+    """The second fails at twice its p, and with it all that follow."""
+    assert results.told_apart({"some": 0.026, "much": 0.004, "none": 0.2}) == {
+        "much": True, "some": False, "none": False,
+    }  # fmt: skip
+    assert results.told_apart({"some": 0.026}) == {"some": True}

@@ -8,13 +8,10 @@ only says whether the texts hold.
 
 import json
 import re
-import statistics
 import sys
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
-
-from scipy.stats import ttest_1samp
 
 from mnist_utils import command, data, plots, results
 from mnist_utils.errors import InputError
@@ -162,7 +159,6 @@ def _recipes(folder: Path) -> dict[str, Claim]:
 def _ablations(folder: Path) -> dict[str, Claim]:
     found = {}
     for recipe, changes in ABLATIONS.items():
-        whole = results.runs(ablation(recipe), folder)
         for change in ("nothing changed", *changes):
             name = ablation(recipe, change if change in changes else "")
             row = results.summary(name, folder)
@@ -176,14 +172,17 @@ def _ablations(folder: Path) -> dict[str, Claim]:
             ("points of accuracy", "held_out_accuracy", 100),
             ("thousandths of loss", "held_out_loss", 1000),
         ):
-            gaps = {}
-            for change in changes:
-                pairs = zip(results.runs(ablation(recipe, change), folder), whole, strict=True)
-                gaps[change] = [unit * (one[quantity] - two[quantity]) for one, two in pairs]
-            for change, told in _told_apart(gaps).items():
-                values, name = gaps[change], ablation(recipe, change)
-                half = results.mean_interval(values)[1] - statistics.mean(values)
-                text = f"{statistics.mean(values):+.2f} ± {half:.2f}{'*' * told}"
+            gaps = {
+                change: results.difference(
+                    ablation(recipe, change), ablation(recipe), quantity, folder
+                )
+                for change in changes
+            }
+            told = results.told_apart({change: gap.p for change, gap in gaps.items()})
+            for change, sure in told.items():
+                name, gap = ablation(recipe, change), gaps[change]
+                half = unit * (gap.high - gap.mean)
+                text = f"{unit * gap.mean:+.2f} ± {half:.2f}{'*' * sure}"
                 key = f"ablation.{recipe}.{change.replace(' ', '_')}.{what.split()[-1]}_gap"
                 found[key] = Claim(
                     f"what {change} adds to {recipe}, {what} ± half of its 95% t interval, paired "
@@ -191,16 +190,6 @@ def _ablations(folder: Path) -> dict[str, Claim]:
                     text.replace("-", "−"), **_about(name, results.summary(name, folder)),
                 )  # fmt: skip
     return found
-
-
-def _told_apart(gaps: dict[str, list[float]]) -> dict[str, bool]:
-    """Which of several mean gaps differ from 0: t tests at 5%, by Holm's correction (1979)."""
-    p = {name: float(ttest_1samp(values, 0).pvalue) for name, values in gaps.items()}
-    told, holds = {}, True
-    for rank, name in enumerate(sorted(p, key=p.get)):
-        holds = holds and p[name] * (len(p) - rank) < 0.05
-        told[name] = holds
-    return told
 
 
 def _bench(folder: Path) -> dict[str, Claim]:

@@ -95,17 +95,6 @@ def test_only_what_has_an_interval_prints_one(found):
     }
 
 
-def test_holm_s_correction_by_hand():
-    """Three gaps of five seeds, p = .004, .026, .2: the second fails at twice its p."""
-    spread = [-0.1, -0.05, 0.0, 0.05, 0.1]
-    gaps = {
-        name: [centre + s for s in spread]
-        for name, centre in (("much", 0.2), ("some", 0.12), ("none", 0.06))
-    }
-    assert ledger._told_apart(gaps) == {"much": True, "some": False, "none": False}
-    assert ledger._told_apart({"some": gaps["some"]}) == {"some": True}
-
-
 def test_every_claim_is_printed_on_the_page(found):
     """The ledger holds what a reader can see, and nothing else."""
     named = {key: claim._replace(value=f"[{key}]") for key, claim in found.items()}
