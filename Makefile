@@ -15,7 +15,7 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup train test lab kernel lint notebooks exercises reproduce report bench lock clean
+.PHONY: help setup train test lab kernel lint notebooks exercises reproduce report site bench lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,10 @@ reproduce: $(READY) ## measure every recipe and seed again that results/ lacks (
 
 report: $(READY) ## render README's figures, its pictures and the claims ledger from results/
 	$(RUN) -m tools.ledger
+
+site: $(READY) ## render the course as a site into site/, with every stored output
+	$(RUN) -m sphinx -q -W -b html -c tools/site -d build/doctrees . site
+	@echo "open site/index.html"
 
 bench: $(READY) ## time augmentation and training side by side (leave the machine alone)
 	$(RUN) -m tools.bench

@@ -4,6 +4,8 @@ Command line: `python -m mnist_utils.evaluate results/recipes/reference.safetens
 """
 
 import json
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -140,6 +142,12 @@ def mcnemar(one: Evaluation, two: Evaluation) -> tuple[int, int, float]:
 def evaluate(model: nn.Module, split: data.Split) -> Evaluation:
     """Classify every digit of a split, once, in order."""
     return Evaluation(predict(model, split.images), split.labels)
+
+
+def averaged(results: Sequence[Evaluation]) -> Evaluation:
+    """An ensemble's: the mean of several networks' probabilities for the same digits."""
+    logs = torch.stack([result.log_probabilities.double() for result in results])
+    return Evaluation(logs.logsumexp(0) - math.log(len(results)), results[0].labels)
 
 
 def main() -> None:

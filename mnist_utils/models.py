@@ -253,24 +253,23 @@ LADDER_CONTROLS = {
     "Model2BatchNorm": partial(model2, batch_norm=True),
     "Model2Dense": partial(model2, dense=True),
 }
-UNREGULARIZED = {
+
+# A network with one thing changed: what that one is worth.
+_SMALL = partial(SeparableNet, 14, (16, 16, 16, 16))
+VARIANTS = {
     "Model3NoBatchNorm": lambda: without(nn.BatchNorm2d, Model3()),
     "Model3NoDropout": lambda: without(nn.Dropout, Model3()),
-}
-
-# SeparableNet without one of its economies each: what that one is worth.
-_SMALL = partial(SeparableNet, 14, (16, 16, 16, 16))
-WITHOUT = {
     "CourseNetWhole": partial(SeparableNet, 16, (32, 32, 32, 32), crop=0),
     "SmallNetPlain": partial(_SMALL, scale=False, activation=nn.SiLU),
     "SmallNetScaled": partial(_SMALL, mirrored=True, activation=nn.SiLU),
     "SmallNetReLU": partial(_SMALL, mirrored=True, scale=False),
+    "NarrowNet": partial(SeparableNet, 8, (16, 16, 16, 16)),  # CourseNet at SmallNet's size
+    "WideNet": partial(SeparableNet, 40, (80, 80, 80, 80)),  # as large as five of CourseNet
 }
-WIDE = {"WideNet": partial(SeparableNet, 40, (80, 80, 80, 80))}  # as large as five of CourseNet
 
 _LESSONS = (Model1, Model2, Model3, CourseNet, SmallNet, BestNet, FastNet)
 NETWORKS = {network.__name__: network for network in _LESSONS} | FIELD_NETWORKS | CONTROL_NETWORKS
-NETWORKS |= LADDER_CONTROLS | UNREGULARIZED | WITHOUT | WIDE
+NETWORKS |= LADDER_CONTROLS | VARIANTS
 
 
 def build(name: str) -> nn.Module:

@@ -71,6 +71,12 @@ def load_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict]:
     return tensors, json.loads(metadata["about"])
 
 
+def checksum(path: str | Path) -> str:
+    """SHA-256 of what `save_tensors` wrote, tensors and `about`; two files of one run share it."""
+    tensors, about = load_tensors(path)
+    return _sha256(tensors, json.dumps(about, sort_keys=True))
+
+
 def _read_by_library(path: str | Path) -> tuple[dict[str, Tensor], dict]:
     with safe_open(path, framework="pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

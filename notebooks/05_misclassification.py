@@ -33,6 +33,7 @@ import statistics
 
 import numpy as np
 import torch
+from torchvision.transforms import InterpolationMode
 from torchvision.transforms.functional import affine
 
 from mnist_utils import calibration, data, plots, results
@@ -322,7 +323,8 @@ def accuracy_of(network, angle=0.0, pixels=0):
     """On the few digits, turned by `angle` degrees and moved by `pixels`; the mean of both ways."""
     both = []
     for way in (1, -1):
-        moved = affine(few.images[:, None], way * angle, [way * pixels, 0], 1.0, [0.0])[:, 0]
+        how = {"scale": 1.0, "shear": [0.0], "interpolation": InterpolationMode.BILINEAR}
+        moved = affine(few.images[:, None], way * angle, [way * pixels, 0], **how)[:, 0]
         both.append(evaluate(network, data.Split(moved, few.labels)).accuracy)
     return statistics.mean(both)
 
@@ -334,8 +336,8 @@ turned = {name: [accuracy_of(net, angle=a) for a in angles] for name, net in net
 moved = {name: [accuracy_of(net, pixels=p) for p in shifts] for name, net in networks.items()}
 
 # %%
-assert 0.02 < turned["reference"][0] - turned["reference"][2] < 0.03
-assert 0.01 < turned["course"][0] - turned["course"][2] < 0.02
+assert 0.01 < turned["reference"][0] - turned["reference"][2] < 0.02
+assert turned["course"][0] - turned["course"][2] < 0.005
 assert moved["reference"][2] < 0.85 < 0.96 < moved["course"][2]
 for heading, where, found in (("turned, °", angles, turned), ("moved, pixels", shifts, moved)):
     print(f"{heading:14}" + "".join(f"{value:8}" for value in where))
@@ -343,11 +345,13 @@ for heading, where, found in (("turned, °", angles, turned), ("moved, pixels", 
         print(f"{name:14}" + "".join(f"{accuracy:8.1%}" for accuracy in accuracies))
 
 # %% [markdown]
-# At 15° the reference, which was turned by up to 7° in training, loses 2 to 3 points, and `course`, by up to
-# 12°, one to two; at 45° a third of the digits and nearly a quarter. Lying on its side a digit is another
-# sign. The reference was never shown a shifted digit, and loses a fifth at 4 pixels; `course` was shown shifts
-# of up to 1.5 pixels, and loses two in a hundred. (At 6 pixels some digits lose a little ink over the edge.) But `course` is another network as well, so this does not say
-# which of the two did it. **Robust to what, and how far: print it, or do not say it.**
+# At 15° the reference, which was turned by up to 7° in training, loses one or two points, and `course`, by up to
+# 12°, less than half a point; at 45° a third of the digits and a fifth. Lying on its side a digit is another sign. The
+# reference was never shown a shifted digit, and loses a fifth at 4 pixels; `course` was shown shifts of up to 1.5
+# pixels, and loses two in a hundred. (At 6 pixels some digits lose a little ink over the edge.) But `course` is another
+# network as well, so this does not say which of the two did it; notebook 6 asks with one network.
+#
+# **Robust to what, and how far: print it, or do not say it.**
 #
 # ## What was shown
 #

@@ -70,6 +70,8 @@ large = F.interpolate(kernels, size=(28, 28), mode="nearest")[:, 0]
 found = explain.output_of(network, images[:1], "block1.0.0").detach()[0]
 found = F.pad(found, [1] * 4)
 sheet = torch.cat([large / (2 * large.abs().max()), found / (2 * found.abs().max())]) + 0.5
+
+# %%
 plots.keep(
     plots.images(sheet, [f"filter {i}" for i in range(10)] + [f"map {i}" for i in range(10)]),
     "09_filters",
@@ -180,10 +182,12 @@ def agreement(one, other, on=None):
 few, rounds = images[:60], []
 ink = (images[:, 0] - black).double()
 on = ink[:60] > 0
+dice = [on * torch.rand(on.shape, dtype=torch.double) for _ in range(2)]
+
+# %%
 for seed in range(3):
     torch.manual_seed(seed)
     rounds.append(pictures(models.build("Model3").eval(), few, winner[:60]))
-dice = [on * torch.rand(on.shape, dtype=torch.double) for _ in range(2)]
 
 
 # %%
@@ -241,6 +245,7 @@ def several(draw, times=5):
     return torch.stack([still_read(draw().double()).double() for _ in range(times)]).mean(0)
 
 
+# %%
 kept = {name: still_read(picture).double() for name, picture in trained.items()}
 kept["brightest ink"] = still_read(ink).double()
 kept["any ink"] = several(lambda: torch.rand(ink.shape))
@@ -261,18 +266,18 @@ plots.keep(
 
 # %%
 at, rival = shares.index(0.4), kept["brightest ink"]
-for name, left in kept.items():
-    less = 100 * (rival - left)[at]
-    paired = f"{less.mean():+3.0f} ± {1.96 * less.std() / len(less) ** 0.5:.0f} points fewer"
-    print(
-        f"{name:21} {left[at].mean():4.0%}   {paired if left is not rival else 'to compare with'}"
-    )
+lead = {name: 100 * (rival - left)[at] for name, left in kept.items() if left is not rival}
+for name, less in lead.items():
+    half = 1.96 * less.std() / len(less) ** 0.5
+    fewer = f"{less.mean():+3.0f} ± {half:.0f} points fewer than by the brightest ink"
+    print(f"{name:21} {kept[name][at].mean():4.0%}   {fewer}")
 
 # %%
-lead = {name: (rival - left)[at].mean().item() for name, left in kept.items()}
-assert lead["occlusion"] > 0.25 > lead["integrated gradients"] > lead["gradient × digit"] > 0
-assert lead["any patches"] < 0
+mean = {name: less.mean().item() for name, less in lead.items()}
+assert mean["occlusion"] > 25 > mean["integrated gradients"] > mean["gradient × digit"] > 0
+assert mean["any patches"] < 0
 assert abs((kept["saliency"] - kept["any ink"])[at].mean()) < 0.05
+print(f"by the brightest ink: {rival[at].mean():.0%}")
 
 # %% [markdown]
 # Two fifths of the ink gone. (± is the 95% interval of the difference, paired digit by digit, for these 200 digits
@@ -310,5 +315,7 @@ for name, picture in (("by saliency", trained["saliency"]), ("any", torch.rand(i
 # - Say what rivals without any network reach. Occlusion beat "brightest ink first" and "any patches"; saliency
 #   beat neither.
 # - One trained network and 200 digits: what is true of Model3's pictures may not be so of another's.
+#
+# Your turn: [exercises](exercises/09_interpretability.ipynb), nine cells, and what dice agree on.
 #
 # Next: [10 · Ensembles](10_ensembles.ipynb)

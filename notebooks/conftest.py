@@ -1,7 +1,7 @@
 """What nbval lets through, closed.
 
-- Pictures: nbval skips them. Here two pictures agree if they have the same size and their ink
-  lies in the same places; a picture that is missing on either side is red.
+- Pictures: nbval skips them. Here two pictures agree if they have the same size and no place in
+  them differs much (`tools.pictures`); a picture that is missing on either side is red.
 - Figures that differ from machine to machine (`sanitize.cfg`) are shown, and not compared.
 - A cell that was never run, or a notebook stripped of its outputs, is red.
 - A kernel that dies is red at once, and slow output is waited for.
@@ -9,20 +9,15 @@
 """
 
 import base64
-import io
 import os
 import time
 from pathlib import Path
 from queue import Empty
 
-import numpy as np
 from nbval.kernel import RunningKernel
 from nbval.plugin import IPyNbCell
-from PIL import Image
 
-BLOCK = 12  # pixels: pictures are compared by the mean of blocks of this side
-DIFFERENT = 24  # grey levels of 255 by which a block's means may differ
-TOLERATED = 0.01  # share of inked blocks that may differ
+from tools.pictures import DIFFERENT, largest_difference
 
 compare_without_pictures = IPyNbCell.compare_outputs
 run_without_check = IPyNbCell.runtest
@@ -41,23 +36,6 @@ def pictures(outputs) -> list[str]:
     return [o["data"]["image/png"] for o in outputs if "image/png" in o.get("data", {})]
 
 
-def blocks(png: str) -> np.ndarray:
-    picture = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGBA")
-    page = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
-    grey = np.asarray(page.convert("L"), dtype=float)
-    height, width = (side // BLOCK * BLOCK for side in grey.shape)
-    tiles = grey[:height, :width].reshape(height // BLOCK, BLOCK, width // BLOCK, BLOCK)
-    return tiles.mean(axis=(1, 3))
-
-
-def same_picture(one: str, two: str) -> bool:
-    a, b = blocks(one), blocks(two)
-    if a.shape != b.shape:
-        return False
-    inked = (a < 250) | (b < 250)
-    return (np.abs(a - b) > DIFFERENT).sum() <= TOLERATED * max(1, inked.sum())
-
-
 def compare_outputs(self, test, ref, skip_compare=None):
     if not compare_without_pictures(self, test, ref, skip_compare):
         return False
@@ -66,8 +44,10 @@ def compare_outputs(self, test, ref, skip_compare=None):
         self.comparison_traceback = [f"{len(theirs)} pictures are stored, {len(ours)} were drawn"]
         return False
     for number, (one, two) in enumerate(zip(ours, theirs, strict=True), start=1):
-        if not same_picture(one, two):
-            self.comparison_traceback = [f"picture {number} differs from the stored one"]
+        difference = largest_difference(base64.b64decode(one), base64.b64decode(two))
+        if difference > DIFFERENT:
+            text = f"picture {number} differs from the stored one, by {difference:.0f} grey levels"
+            self.comparison_traceback = [text]
             return False
     return True
 

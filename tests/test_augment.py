@@ -8,6 +8,7 @@ import torch
 from mnist_utils import augment, data
 from mnist_utils.config import TrainConfig
 from mnist_utils.errors import InputError
+from mnist_utils.recipes import RECIPES
 
 REFERENCE = TrainConfig()
 N = 4_000  # digits a distribution is judged on
@@ -218,6 +219,32 @@ def test_the_grid_equals_torch_s_own():
     matrices = augment.affine_matrices(8, config, torch.Generator().manual_seed(0))
     theirs = torch.nn.functional.affine_grid(matrices, (8, 1, 28, 28), align_corners=False)
     assert torch.allclose(augment.affine_grid(matrices), theirs, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("part", "most", "entries"),
+    [
+        ("shift", 2.0, lambda m: m[:, :, 2] * augment.SIDE / 2),
+        ("scale", 0.2, lambda m: 1 / m[:, [0, 1], [0, 1]] - 1),
+        ("shear", 0.3, lambda m: m[:, :1, 1]),
+        ("rotation", 20.0, lambda m: torch.atan2(m[:, 1], m[:, 0])[:, :1].rad2deg()),
+    ],
+)
+def test_an_affine_part_fills_its_range_both_ways_and_each_axis_for_itself(part, most, entries):
+    only = dict.fromkeys(("rotation", "shift", "scale", "shear"), 0.0) | {part: most}
+    config = replace(RECIPES["course"], **only)
+    matrices = augment.affine_matrices(N, config, torch.Generator().manual_seed(0))
+    drawn = entries(matrices)
+    assert (drawn.abs() <= most + 1e-4).all()
+    assert (drawn.amax(0) > 0.99 * most).all()
+    assert (drawn.amin(0) < -0.99 * most).all()
+    assert drawn.std(0).tolist() == pytest.approx(
+        [most / 3**0.5] * drawn.size(1), rel=0.05
+    )  # of a uniform distribution
+    if drawn.size(1) == 2:
+        assert abs(drawn.T.corrcoef()[0, 1]) < 0.1
+    rest = matrices[:, :, :2] if part == "shift" else matrices[:, :, 2]
+    assert torch.equal(rest, rest[:1].expand_as(rest))
 
 
 def test_elastic_shifts_are_bicubic_between_their_knots_and_of_the_size_that_is_asked_for(few):

@@ -6,7 +6,15 @@ import torch
 
 from mnist_utils import models, results, weights
 from mnist_utils.config import TrainConfig
-from mnist_utils.evaluate import Evaluation, evaluate, main, mcnemar, predict, wilson_interval
+from mnist_utils.evaluate import (
+    Evaluation,
+    averaged,
+    evaluate,
+    main,
+    mcnemar,
+    predict,
+    wilson_interval,
+)
 from mnist_utils.reproduce.plan import WEIGHTS
 from mnist_utils.train.run import splits
 
@@ -31,6 +39,15 @@ def test_wilson_interval_equals_its_formula():
     centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
     assert wilson_interval(errors, n) == pytest.approx((centre - half, centre + half))
+
+
+def test_an_ensemble_takes_the_mean_of_probabilities_not_of_votes_or_logarithms():
+    """Each is sure of another class; a third one both think likely, and that one wins."""
+    one, two = torch.tensor([[0.5, 0.1, 0.4]]), torch.tensor([[0.1, 0.5, 0.4]])
+    labels = torch.tensor([2])
+    both = averaged([Evaluation(p.log(), labels) for p in (one, two)])
+    assert both.log_probabilities.exp().tolist() == [pytest.approx([0.3, 0.3, 0.4])]
+    assert both.n_errors == 0
 
 
 def test_everything_follows_from_log_probabilities():

@@ -64,6 +64,8 @@ def test_a_difference_is_paired_by_the_seeds_that_both_have(tmp_path):
     assert found.high - found.mean == pytest.approx(0.01 * 12.7062, abs=1e-5)  # t of 1 degree
     assert found.p == pytest.approx(0.2952, abs=1e-4)  # of t = 2
     assert found.seeds == 2
+    line = results.compared({"one less two": ("study/one", "study/two")}, tmp_path)
+    assert line == "one less two  +2.00 ± 12.71 points, n = 2"
 
 
 def test_holm_s_correction_by_hand():

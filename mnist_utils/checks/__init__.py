@@ -2,7 +2,7 @@
 
 To use it: `from mnist_utils.checks import check, hint, solution`, then `check.pool(8)`.
 To understand it read `recurrence`, the receptive-field table right and wrong, then `exercise`. The
-exercises are data: `nb1` to `nb5`, by notebook.
+exercises are data: `nb1` to `nb10`, by notebook.
 """
 
 from functools import cache, partial
@@ -16,9 +16,9 @@ __all__ = ["Unsolved", "check", "exercises", "hint", "solution"]
 @cache
 def exercises() -> dict[str, Exercise]:
     """All exercises by name, in the order of the course."""
-    from mnist_utils.checks import nb1, nb2a, nb2b, nb3, nb4, nb5
+    from mnist_utils.checks import nb1, nb2a, nb2b, nb3, nb4, nb5, nb6, nb7, nb8, nb9, nb10
 
-    lessons = (nb1, nb2a, nb2b, nb3, nb4, nb5)
+    lessons = (nb1, nb2a, nb2b, nb3, nb4, nb5, nb6, nb7, nb8, nb9, nb10)
     return {one.name: one for lesson in lessons for one in lesson.EXERCISES}
 
 

@@ -2,22 +2,42 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter
+from matplotlib.ticker import FixedLocator, LogLocator, NullLocator, PercentFormatter
 
 from mnist_utils.plots.style import BLUE, GREY, RED, styled
 
 
 @styled
-def lines(at, series: dict, *, ylabel: str, xlabel: str = "epoch", percent: bool = False, ax=None):
-    """Draw values against where they were measured, one line per name; `percent`: fractions."""
+def lines(
+    at,
+    series: dict,
+    *,
+    ylabel: str,
+    xlabel: str = "epoch",
+    percent: bool = False,
+    logarithmic: bool = False,
+    ax=None,
+):
+    """Draw values against where they were measured, one line per name; `percent`: fractions.
+
+    Up to 50 values are marked by dots; `logarithmic` are both axes, with a tick at every value.
+    """
     if ax is None:
         _, ax = plt.subplots()
     for number, (name, values) in enumerate(series.items()):
         dash = "--" if number > 5 else "-"  # the colours begin anew
-        ax.plot(at, values, dash, marker="o", markersize=3 if len(at) > 1 else 7, label=name)
+        marker = "o" if len(at) <= 50 else ""
+        ax.plot(at, values, dash, marker=marker, markersize=3 if len(at) > 1 else 7, label=name)
+    if logarithmic:
+        ax.set(xscale="log", yscale="log")
+        ax.set_xticks(at, [f"{value:,}" for value in at])
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        for axis in (ax.xaxis, ax.yaxis):
+            axis.set_minor_locator(NullLocator())
+    else:
+        ax.xaxis.get_major_locator().set_params(integer=True)
     if percent:
         ax.yaxis.set_major_formatter(PercentFormatter(1.0))
-    ax.xaxis.get_major_locator().set_params(integer=True)
     ax.set(xlabel=xlabel, ylabel=ylabel)
     ax.legend()
     return ax
@@ -135,7 +155,27 @@ def seeds(rows, *, mark: tuple[str, float], xlabel: str, ax=None):
     )
     ax.set_yticks(range(len(rows)), [row[0] for row in rows])
     ax.set(ylim=(len(rows) - 0.5, -0.6), xlabel=xlabel)
-    ax.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=1))
+    ax.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=2))
+    return ax
+
+
+@styled
+def frontier(rows, *, ylabel: str, ax=None):
+    """Draw (label, parameters, errors, low, high): a point and its interval each; both axes log."""
+    if ax is None:
+        _, ax = plt.subplots(figsize=(8, 5))
+    for label, parameters, value, low, high in rows:
+        ax.plot([parameters] * 2, [low, high], color=BLUE, lw=3, alpha=0.4)
+        ax.plot(parameters, value, "o", color=BLUE)
+        ax.annotate(label, (parameters, value), xytext=(6, 3), textcoords="offset points",
+                    fontsize=9)  # fmt: skip
+    ax.set(xscale="log", yscale="log", xlabel="parameters", ylabel=ylabel)
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_minor_locator(NullLocator())
+    ax.xaxis.set_major_formatter("{x:,.0f}")
+    ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=1))
+    ax.margins(x=0.15)
     return ax
 
 

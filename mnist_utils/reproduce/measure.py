@@ -1,6 +1,5 @@
 """Measure a configuration again, seed by seed, and store what each seed gave."""
 
-import hashlib
 import json
 from dataclasses import replace
 from datetime import date
@@ -8,7 +7,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from mnist_utils import results
+from mnist_utils import results, weights
 from mnist_utils.config import TrainConfig
 from mnist_utils.errors import InputError
 from mnist_utils.files import write_atomically
@@ -40,14 +39,15 @@ def measure(name: str, settings: TrainConfig, seeds: int, *, folder: Path, runs:
     for seed in tqdm(missing, desc=name, unit="seed", disable=None, leave=False):
         out = runs / f"{name}-{seed}"
         print(f"{name}, seed {seed}", flush=True)
-        train(replace(settings, seed=seed), out, resume=True)
+        trained = plan.TRAINED[name](seed) if name in plan.TRAINED else None
+        train(replace(settings, seed=seed), out, resume=True, trained=trained)
         history = json.loads((out / "history.json").read_text())
         run = {"seed": seed, "date": date.today().isoformat()} | {k: history[k] for k in KEPT}
         stored["runs"] = sorted([*stored["runs"], run], key=lambda run: run["seed"])
         if seed < plan.WEIGHTS.get(name, 0):
-            trained = (out / "model.safetensors").read_bytes()
-            run["weights_sha256"] = hashlib.sha256(trained).hexdigest()
-            write_atomically(results.weights_path(name, seed, folder), trained)
+            network = out / "model.safetensors"
+            run["weights_sha256"] = weights.checksum(network)
+            write_atomically(results.weights_path(name, seed, folder), network.read_bytes())
             if seed == 0:
                 kept = results.path(name, ".history.json", folder)
                 write_atomically(kept, (out / "history.json").read_bytes())

@@ -2,8 +2,11 @@
 
 from dataclasses import replace
 
-from mnist_utils import models
+from torch import nn
+
+from mnist_utils import models, results
 from mnist_utils.config import TrainConfig
+from mnist_utils.pruning import slimmed
 from mnist_utils.recipes import RECIPES
 
 # From how many seeds a recipe's figures come, if not 10. Notebook 10's ensembles are three times
@@ -85,10 +88,12 @@ AUGMENTATIONS = (
         "holes": replace(_PLAIN, holes_p=0.5),
         "all and holes": replace(_COURSE, holes_p=0.5),
         "all, white fill": replace(_COURSE, fill=1.0),
-        "rotation 30": replace(_PLAIN, rotation=30.0),
-        "shift 4": replace(_PLAIN, shift=4.0),
     }
 )
+WIDER = {
+    "rotation 30": replace(_PLAIN, rotation=30.0),
+    "shift 4": replace(_PLAIN, shift=4.0),
+}
 
 # Also notebook 6's: more digits in place of augmentation, at about 3,900 steps each.
 DIGITS = {1_000: (484, 54), 5_000: (97, 11), 20_000: (25, 3), 55_000: (9, 1)}  # epochs, clean ones
@@ -101,9 +106,9 @@ DATA = {
 }
 
 # Notebook 7's: each schedule on one grid of rates at each budget; averaged weights on the same
-# grid; Adam alone on `course`, at other rates than Muon's companion; the source's recipe annealed.
+# grid; Adam alone on `course`, at half of the rate of Muon's companion.
 _RATES = replace(_FAST, share=1.0, clean_epochs=0)
-GRID = (0.001, 0.003, 0.01, 0.03)
+GRID = (0.001, 0.003, 0.01, 0.03, 0.1)
 BUDGETS = (2, 5, 10, 20)  # epochs
 SCHEDULES = {
     f"{schedule} {epochs} epochs {lr}": replace(_RATES, schedule=schedule, epochs=epochs, lr=lr)
@@ -111,13 +116,21 @@ SCHEDULES = {
     for epochs in BUDGETS
     for lr in GRID
 }
+# The rate at which seed 0 has the fewest errors, by budget: seeds 1 to 3 judge it.
+BEST = {
+    "constant": (0.003, 0.01, 0.01, 0.001),
+    "step": (0.03, 0.03, 0.03, 0.03),
+    "onecycle": (0.03, 0.1, 0.03, 0.01),
+}
+JUDGED = [
+    f"{s} {b} epochs {lr}" for s, best in BEST.items() for b, lr in zip(BUDGETS, best, strict=True)
+]
 AVERAGED = {
     f"{schedule} averaged {lr}": replace(_RATES, schedule=schedule, epochs=5, lr=lr, ema=0.998)
     for schedule in ("constant", "onecycle")
     for lr in GRID
 }
-ADAM = {f"Adam alone {lr}": replace(_COURSE, muon=0.0, lr=lr) for lr in (0.005, 0.01, 0.04)}
-ANNEALED = {"source annealed": replace(_REFERENCE, schedule="onecycle", lr=0.004)}
+ADAM = {"Adam alone 0.01": replace(_COURSE, muon=0.0, lr=0.01)}
 
 
 def ablation(recipe: str, change: str = "") -> str:
@@ -127,6 +140,19 @@ def ablation(recipe: str, change: str = "") -> str:
 
 # Notebook 10's: one network of an ensemble's parameters, trained twice as long as a member.
 ENSEMBLES = {"WideNet": replace(RECIPES["course"], model="WideNet", epochs=40)}
+
+# Notebook 8's: CourseNet, trained, then less half of its channels and trained on, against a
+# network of those widths trained from scratch for as many epochs as the two together.
+_NARROW = replace(_COURSE, model="NarrowNet")
+PRUNING = {"pruned": _NARROW, "from scratch": replace(_NARROW, epochs=40)}
+
+
+def _pruned(seed: int) -> nn.Module:
+    return slimmed(results.network(ablation("course"), seed=seed), 8, (16, 16, 16, 16))
+
+
+# Configuration -> what gives the network whose weights a seed goes on from.
+TRAINED = {"pruning/pruned": _pruned}
 
 
 def study(kind: str, configurations: dict[str, TrainConfig], seeds: int) -> dict:
@@ -150,11 +176,13 @@ PLAN = (
     | study("fields", FIELDS, 3)
     | study("regularizers", REGULARIZERS, 3)
     | study("augmentation", AUGMENTATIONS, 5)
+    | study("augmentation", WIDER, 3)
     | study("data", DATA, 3)
     | study("schedules", SCHEDULES | AVERAGED, 1)
+    | study("schedules", {name: SCHEDULES[name] for name in JUDGED}, 4)
     | study("schedules", ADAM, 5)
-    | study("schedules", ANNEALED, 3)
     | study("ensembles", ENSEMBLES, 3)
+    | study("pruning", PRUNING, 5)
 )
 
 # Configuration -> from how many seeds, from 0, the weights are kept in `results/`.
@@ -166,5 +194,5 @@ WEIGHTS = (
         f"augmentation/{name}": 3
         for name in ("none", "rotation", "rotation_30", "shift", "shift_4")
     }
-    | {"ensembles/WideNet": 3}
+    | {"ensembles/WideNet": 3, "ladder/Model1": 3}
 )

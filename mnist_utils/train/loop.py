@@ -33,10 +33,15 @@ class Training:
     evaluation: Evaluation | None = None  # the last
 
     @classmethod
-    def start(cls, config: TrainConfig, digits: int, device: str = "cpu") -> "Training":
-        """Seeded weights, their optimizers, and the moving average if one is asked for."""
+    def start(
+        cls, config: TrainConfig, digits: int, device: str = "cpu", trained: nn.Module | None = None
+    ) -> "Training":
+        """Seeded weights, or those of `trained`; optimizers; the moving average if asked for."""
         torch.manual_seed(config.seed)
-        model = models.build(config.model).to(device, memory_format=torch.channels_last)
+        model = models.build(config.model)
+        if trained is not None:
+            model.load_state_dict(trained.state_dict())
+        model = model.to(device, memory_format=torch.channels_last)
         average = AveragedModel(model, use_buffers=True) if config.ema else None
         network = parallel.share_work(model)
         precision = config.precision if machine.has_bfloat16(device) else "float32"

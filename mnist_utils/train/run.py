@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from torch import nn
 from tqdm import tqdm
 
 from mnist_utils import data, weights
@@ -25,6 +26,7 @@ def train(
     data_dir: str | Path | None = None,
     resume: bool = False,
     checkpoints: Path | None = None,
+    trained: nn.Module | None = None,
     watch: Callable[[dict], None] = lambda row: None,
 ) -> Training:
     """Train to the end, saving a checkpoint every epoch, then the weights and the history.
@@ -40,6 +42,8 @@ def train(
         Go on from the checkpoint, if there is one.
     checkpoints : Path, optional
         Where the checkpoint lies, if not in `out`.
+    trained : nn.Module, optional
+        Its weights are trained on, in place of random ones; of the class that `settings` name.
     watch : callable
         Sees each row of the history, those of a resumed run included.
 
@@ -61,7 +65,7 @@ def train(
         parallel.check(size, settings.batch_size)
     path = (checkpoints or out) / "checkpoint.safetensors"
     with parallel.group(device):
-        run = Training.start(settings, len(split), device)
+        run = Training.start(settings, len(split), device, trained)
         if resume:
             _resume(run, path, watch)
         try:

@@ -39,6 +39,16 @@ KEYS = {
     "apart": 0.21,
     "pooled": "The digits are the same in every seed, so their errors are not independent trials.",
     "hundred": 96.3,
+    "equal_steps": 97,
+    "cycle": 0.0075,
+    "fair": "each at its best rate on validation digits",
+    "zeros": 81920,
+    "half_channels": 1914,
+    "nine_cells": 13.556,
+    "dice": 0.987,
+    "three_heads": 0,
+    "disjoint": 3,
+    "chosen": "too high",
     "label_keeping": ["rotation by 10", "shift by 2", "shear by 0.1", "invert"],
     "gap": ["dropout", "augmentation", "batch statistics", "unfinished weights"],
     "ruler": "square the gradient",
@@ -47,6 +57,7 @@ KEYS = {
         "weights", "batchnorm statistics", "optimizer moments", "moving average", "epochs done",
     ],
     "overlap": "different",
+    "five_seeds": "cannot be told",
     "calibrated": "cannot be told",
     "pattern": r"validation_accuracy=(\d\.\d+)",
     "where": "The head is dense and so keeps the place of each piece; the mean throws it away.",
@@ -55,7 +66,7 @@ KEYS = {
     )[0, 0],
 }  # fmt: skip
 # Of the stored runs, so that a new measurement may change them.
-KEYS |= {name: ALL[name].right() for name in ("seconds", "shared", "both_figures")}
+KEYS |= {name: ALL[name].right() for name in ("seconds", "shared", "both_figures", "worth")}
 
 # The wrong answers that were collected, by what they are to be called.
 WRONG = [
@@ -95,6 +106,13 @@ WRONG = [
     ("gap", ["dropout", "augmentation", "unfinished weights"], "BatchNorm is harmless"),
     ("gap", ["better generalisation"], "generalises"),
     ("ruler", "leave relu out", "leave relu out"),
+    ("equal_steps", 9, "equal epochs"), ("equal_steps", 99, "small batches"),
+    ("worth", 5000, "no gain"), ("cycle", 0.00667, "straight line"), ("cycle", 0.005, "warm-up"),
+    ("fair", "both at the rate 0.01", "one rate for both"), ("zeros", 8192, "weigh nothing"),
+    ("half_channels", 2805, "half of the parameters"), ("half_channels", 1402.5, "a quarter"),
+    ("nine_cells", 122, "the sum"), ("dice", 0, "agree on nothing"), ("dice", 0.82, "share of"),
+    ("three_heads", 1, "votes counted"), ("disjoint", 3003, "every choice"),
+    ("chosen", "right on average", "a fair one"),
     ("where", "It has so many parameters, and that helps it a lot.", "more parameters"),
     ("where", "It wins, so receptive fields do not matter here at all.", "fields do not matter"),
 ]  # fmt: skip

@@ -3,13 +3,14 @@ from dataclasses import fields, replace
 
 import pytest
 
-from mnist_utils import results
+from mnist_utils import results, weights
 from mnist_utils.config import TrainConfig
 from mnist_utils.errors import InputError
+from mnist_utils.files import RESULTS
 from mnist_utils.recipes import RECIPES
 from mnist_utils.reproduce.__main__ import main
 from mnist_utils.reproduce.measure import measure
-from mnist_utils.reproduce.plan import ABLATIONS, PLAN, ablation
+from mnist_utils.reproduce.plan import ABLATIONS, BEST, BUDGETS, GRID, PLAN, WEIGHTS, ablation
 
 QUICK = replace(RECIPES["fast"], epochs=1, subset=256, clean_epochs=0)
 
@@ -23,6 +24,14 @@ def test_an_ablation_changes_one_thing_and_never_sees_the_test_digits(recipe):
         changed = {key for key, value in settings.to_dict().items() if value != whole[key]}
         assert changed
         assert len(changed) <= 2 or change == "reference augmentation"
+
+
+def test_the_rates_that_are_judged_are_those_that_seed_0_chose():
+    for schedule, best in BEST.items():
+        for budget, rate in zip(BUDGETS, best, strict=True):
+            name = f"schedules/{schedule}_{budget}_epochs_"
+            errors = {lr: results.runs(f"{name}{lr}")[0]["errors"] for lr in GRID}
+            assert rate == min(GRID, key=errors.get), (name, errors)
 
 
 def test_seeds_are_measured_once_stored_and_summed_up(tmp_path, capsys):
@@ -54,9 +63,22 @@ def test_stored_measurements_are_complete_and_of_today_s_recipe(name):
         assert run["held_out"] == ("validation" if settings.validation else "test")
         assert run["digits"] == (settings.validation or 10_000)
         assert run["held_out_accuracy"] == pytest.approx(1 - run["errors"] / run["digits"])
-        if not name.startswith(("ladder/", "fields/")):  # measured before mistakes were stored
-            assert len(set(run["mistakes"])) == run["errors"]
-            assert run["precision"] in ("float32", "bfloat16")
+        assert len(set(run["mistakes"])) == run["errors"]
+        assert run["precision"] in ("float32", "bfloat16")
+
+
+@pytest.mark.parametrize("name", WEIGHTS)
+def test_stored_weights_are_those_of_the_run_that_measured_them(name):
+    stored = results.runs(name)[: WEIGHTS[name]]
+    assert len(stored) == WEIGHTS[name]
+    for run in stored:
+        path = results.weights_path(name, run["seed"])
+        assert weights.checksum(path) == run["weights_sha256"], path.name
+
+
+def test_no_weights_lie_in_results_but_those_of_the_plan():
+    kept = {results.weights_path(name, seed) for name, n in WEIGHTS.items() for seed in range(n)}
+    assert set(RESULTS.rglob("*.safetensors")) == kept
 
 
 def test_an_unknown_name_is_refused(refused):

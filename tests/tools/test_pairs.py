@@ -61,7 +61,7 @@ class TestEveryNotebook:
     def test_it_opens_with_the_question_and_ends_with_a_link(self, source):
         prose = [cell.source for cell in cells(source, "markdown")]
         assert re.match(
-            r"# \d[ab]? · .+\n\n\*\*[^*]+\?\*\*\n\n\| needs \| takes \| costs \|", prose[0]
+            r"# \d+[ab]? · .+\n\n\*\*[^*]+\?\*\*\n\n\| needs \| takes \| costs \|", prose[0]
         )
         assert "## What was shown" in prose[-1]
         assert "Next: " in prose[-1]
@@ -177,6 +177,7 @@ def test_nbval_is_red_for_each_of_five_changes_and_names_notebook_and_cell(folde
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-rf", "--rootdir", folder, *options, folder],
         capture_output=True, text=True, cwd=folder, check=False,
+        env=os.environ | {"PYTHONPATH": str(pairs.FOLDER.parent)},  # tools
     )  # fmt: skip
     failed = set(re.findall(r"^FAILED (\w+)\.ipynb::Cell (\d+)", done.stdout, re.M))
     names = {name for name, _ in failed}

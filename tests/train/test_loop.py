@@ -1,9 +1,11 @@
 """The loop against plain PyTorch, and its parts against their definitions."""
 
+import math
 from dataclasses import replace
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from mnist_utils import augment, data, models
 from mnist_utils.config import TrainConfig
@@ -64,6 +66,16 @@ def test_onecycle_rises_to_the_peak_and_falls_to_nothing():
     assert rates[:26] == sorted(rates[:26])
     assert rates[25:] == sorted(rates[25:], reverse=True)
     assert rates[-1] < 1e-3
+    # Both ends by hand: 25 steps up to 1 at the 26th, then a cosine of 75 that never quite ends.
+    assert rates[0] == pytest.approx(1 / 26)
+    assert rates[24] == pytest.approx(25 / 26)
+    assert rates[99] == pytest.approx((1 + math.cos(math.pi * 74 / 75)) / 2)
+
+
+def test_step_takes_a_tenth_after_half_and_a_hundredth_after_three_quarters():
+    config = replace(QUICK, schedule="step")
+    rates = [schedule(step, 8, config) for step in range(8)]
+    assert rates == pytest.approx([1, 1, 1, 1, 0.1, 0.1, 0.01, 0.01])
 
 
 def test_moving_average_equals_its_definition(train_split):
@@ -79,6 +91,31 @@ def test_moving_average_equals_its_definition(train_split):
         expected = decay * expected + (1 - decay) * weights
     assert torch.allclose(run.evaluated.head.weight, expected, atol=1e-6)
     assert [averaging_decay(step, config) for step in range(5)] == pytest.approx(decays)
+
+
+def test_the_moving_average_takes_batchnorm_s_statistics_along(train_split):
+    """By the same decay as the weights: 1/10 after the first step, 2/11 after the second."""
+    config = replace(QUICK, ema=0.999, augmentation="none", batch_size=20, epochs=20)
+    run, seen = Training.start(config, 40), []
+    run.optimizers[0].register_step_post_hook(
+        lambda *_: seen.append(run.model.block3[2].running_mean.clone())
+    )
+    train_epoch(run, train_split.take(slice(0, 40)), 1)
+    expected = 2 / 11 * seen[0] + 9 / 11 * seen[1]
+    assert torch.allclose(run.evaluated.block3[2].running_mean, expected, atol=1e-6)
+    assert not torch.allclose(run.evaluated.block3[2].running_mean, seen[1], atol=1e-6)
+
+
+def test_accuracy_while_training_is_a_count_of_hits(train_split):
+    """At rate 0 without augmentation the network of an epoch is one network: count by hand."""
+    config = replace(QUICK, augmentation="none", batch_size=48, lr=0.0, model="Model2")
+    split = train_split.take(slice(0, 128))  # three batches, the last of 32
+    run = Training.start(config, 128)
+    row = train_epoch(run, split, 1)
+    with torch.no_grad():
+        said = run.model(data.standardize(split.images))
+    assert row["train_accuracy"] == (said.argmax(1) == split.labels).sum().item() / 128
+    assert row["train_loss"] == pytest.approx(F.nll_loss(said, split.labels).item(), abs=1e-5)
 
 
 def test_the_precision_is_the_one_asked_for_where_the_machine_has_it(monkeypatch, train_split):

@@ -12,6 +12,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from mnist_utils import models
 from mnist_utils.config import TrainConfig
 from mnist_utils.errors import InputError
 from mnist_utils.evaluate import evaluate
@@ -89,6 +90,17 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(quick, monkeypatc
 def test_another_seed_gives_other_weights(quick):
     (one, _), (two, _) = quick(name="a"), quick(replace(QUICK, seed=1), name="b")
     assert not torch.equal(one.model.head.weight, two.model.head.weight)
+
+
+def test_training_goes_on_from_given_weights(tmp_path):
+    """At rate 0 they are what comes out; without them the seed decides."""
+    given = models.build("Model3")
+    still = replace(QUICK, epochs=1, lr=0.0)
+    kept = train(still, tmp_path / "given", trained=given).model
+    other = train(still, tmp_path / "random").model
+    for (name, ours), theirs in zip(given.named_parameters(), kept.parameters(), strict=True):
+        assert torch.equal(ours, theirs), name
+    assert not torch.equal(given.head.weight, other.head.weight)
 
 
 def test_resuming_with_other_options_or_a_damaged_checkpoint_is_refused(quick):
