@@ -1,0 +1,90 @@
+"""The course as a site: `make site` renders README, notebooks and exercises into `site/`.
+
+Nothing is run: pages show the outputs that the notebooks store. A reader's browser fetches nothing
+but the site's own files. README is the first page; what it leads to is appended here, unseen by
+whoever reads it elsewhere.
+"""
+
+import shutil
+from pathlib import Path
+
+import nbformat
+from docutils import nodes
+
+project = html_title = "Convolutional network design on MNIST"
+extensions = ["myst_nb"]
+root_doc = "README"
+include_patterns = [
+    "README.md",
+    "CONTRIBUTING.md",
+    "data/README.md",
+    "notebooks/*.ipynb",
+    "notebooks/assignment/assignment.ipynb",
+    "notebooks/exercises/*.ipynb",
+    "notebooks/TEACHING.md",
+    "results/CLAIMS.md",
+]
+CONTENTS = """
+
+```{toctree}
+:hidden:
+:glob:
+:caption: Lessons
+notebooks/[01]*
+```
+```{toctree}
+:hidden:
+:glob:
+:caption: Exercises
+notebooks/exercises/*
+notebooks/assignment/assignment
+```
+```{toctree}
+:hidden:
+:caption: Behind it
+notebooks/TEACHING
+results/CLAIMS
+data/README
+CONTRIBUTING
+```
+"""
+
+nb_execution_mode = "off"
+nb_merge_streams = True
+myst_heading_anchors = 3  # as GitHub makes them
+
+html_theme = "furo"
+html_favicon = "favicon.svg"
+html_copy_source = html_show_sourcelink = html_show_copyright = html_use_index = False
+
+
+def setup(app):
+    """Called by Sphinx: README gets its contents, pictures their words, the site its `index.html`."""
+    app.connect("source-read", append_contents)
+    app.connect("doctree-read", say_what_pictures_show)
+    app.connect("build-finished", make_index)
+
+
+def append_contents(app, docname: str, source: list[str]) -> None:
+    if docname == root_doc:
+        source[0] += CONTENTS
+
+
+def say_what_pictures_show(app, doctree) -> None:
+    """Give a notebook's pictures the texts that are stored beside them, for who cannot see."""
+    source = Path(app.env.doc2path(app.env.docname))
+    if source.suffix == ".ipynb":
+        cells = nbformat.read(source, as_version=4).cells
+        outputs = [output for cell in cells for output in cell.get("outputs", [])]
+        stored = [output.metadata["image/png"] for output in outputs if _is_picture(output)]
+        for picture, about in zip(doctree.findall(nodes.image), stored, strict=True):
+            picture["alt"] = about["alt"]
+
+
+def _is_picture(output) -> bool:
+    return "image/png" in output.get("data", {})
+
+
+def make_index(app, error: Exception | None) -> None:
+    if error is None:
+        shutil.copy(Path(app.outdir) / "README.html", Path(app.outdir) / "index.html")
