@@ -106,7 +106,8 @@ DATA = {
 }
 
 # Notebook 7's: each schedule on one grid of rates at each budget; averaged weights on the same
-# grid; Adam alone on `course`, at half of the rate of Muon's companion.
+# grid; Adam alone on `course`, at half of the rate of Muon's companion; the source's recipe,
+# annealed.
 _RATES = replace(_FAST, share=1.0, clean_epochs=0)
 GRID = (0.001, 0.003, 0.01, 0.03, 0.1)
 BUDGETS = (2, 5, 10, 20)  # epochs
@@ -131,6 +132,7 @@ AVERAGED = {
     for lr in GRID
 }
 ADAM = {"Adam alone 0.01": replace(_COURSE, muon=0.0, lr=0.01)}
+ANNEALED = {"source annealed": replace(_REFERENCE, schedule="onecycle", lr=0.004)}
 
 
 def ablation(recipe: str, change: str = "") -> str:
@@ -181,6 +183,7 @@ PLAN = (
     | study("schedules", SCHEDULES | AVERAGED, 1)
     | study("schedules", {name: SCHEDULES[name] for name in JUDGED}, 4)
     | study("schedules", ADAM, 5)
+    | study("schedules", ANNEALED, 3)
     | study("ensembles", ENSEMBLES, 3)
     | study("pruning", PRUNING, 5)
 )

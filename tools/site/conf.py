@@ -59,7 +59,7 @@ html_copy_source = html_show_sourcelink = html_show_copyright = html_use_index =
 
 
 def setup(app):
-    """Called by Sphinx: README gets its contents, pictures their words, the site its `index.html`."""
+    """Called by Sphinx: README gets its contents, pictures their words, the site its index."""
     app.connect("source-read", append_contents)
     app.connect("doctree-read", say_what_pictures_show)
     app.connect("build-finished", make_index)
