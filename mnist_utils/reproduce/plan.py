@@ -144,9 +144,14 @@ def ablation(recipe: str, change: str = "") -> str:
 ENSEMBLES = {"WideNet": replace(RECIPES["course"], model="WideNet", epochs=40)}
 
 # Notebook 8's: CourseNet, trained, then less half of its channels and trained on, against a
-# network of those widths trained from scratch for as many epochs as the two together.
+# network of those widths, and SmallNet, trained from scratch for as many epochs as the two
+# together.
 _NARROW = replace(_COURSE, model="NarrowNet")
-PRUNING = {"pruned": _NARROW, "from scratch": replace(_NARROW, epochs=40)}
+PRUNING = {
+    "pruned": _NARROW,
+    "from scratch": replace(_NARROW, epochs=40),
+}
+SMALL_RIVAL = {"SmallNet": replace(_SMALL, epochs=40)}
 
 
 def _pruned(seed: int) -> nn.Module:
@@ -186,6 +191,7 @@ PLAN = (
     | study("schedules", ANNEALED, 3)
     | study("ensembles", ENSEMBLES, 3)
     | study("pruning", PRUNING, 5)
+    | study("pruning", SMALL_RIVAL, 3)
 )
 
 # Configuration -> from how many seeds, from 0, the weights are kept in `results/`.
