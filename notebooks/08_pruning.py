@@ -313,7 +313,7 @@ for label, where in drawn.items():
 plots.keep(
     plots.frontier(rows, ylabel="validation errors"),
     "08_frontier",
-    "Errors against parameters: no network drawn has fewer errors than course; none as small than small.",
+    "Errors against parameters: course has the fewest of all, small the fewest of the smallest.",
 )
 
 # %% [markdown]
