@@ -69,7 +69,7 @@ lock: $(READY) ## resolve requirements.txt into requirements.lock again
 		tools/studio/requirements.txt --output-file tools/studio/requirements.lock
 
 clean: ## remove .venv and every cache; runs/ stays
-	rm -rf $(VENV) $(VENV).tmp *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV).tmp *.egg-info .pytest_cache .ruff_cache .hypothesis build site
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Made for another folder, .venv is made or mended anew.

@@ -80,7 +80,9 @@ def rebuild(source: Path) -> None:
         resources={"metadata": {"path": str(source.parent)}},
     )
     try:
-        client.execute(env=os.environ | {"MNIST_IMAGES": str(ROOT / "images")})
+        # One thread, as in the tests: another count rounds otherwise.
+        settings = {"MNIST_IMAGES": str(ROOT / "images"), "OMP_NUM_THREADS": "1"}
+        client.execute(env=os.environ | settings)
     except CellExecutionError as error:
         cell = next(c for c in notebook.cells if _failed(c))
         raise InputError(

@@ -131,6 +131,7 @@ AVERAGED = {
     for schedule in ("constant", "onecycle")
     for lr in GRID
 }
+AVERAGED_JUDGED = ("constant averaged 0.01", "onecycle averaged 0.1")  # the best of five epochs
 ADAM = {"Adam alone 0.01": replace(_COURSE, muon=0.0, lr=0.01)}
 ANNEALED = {"source annealed": replace(_REFERENCE, schedule="onecycle", lr=0.004)}
 
@@ -186,6 +187,7 @@ PLAN = (
     | study("augmentation", WIDER, 3)
     | study("data", DATA, 3)
     | study("schedules", SCHEDULES | AVERAGED, 1)
+    | study("schedules", {name: AVERAGED[name] for name in AVERAGED_JUDGED}, 4)
     | study("schedules", {name: SCHEDULES[name] for name in JUDGED}, 4)
     | study("schedules", ADAM, 5)
     | study("schedules", ANNEALED, 3)
