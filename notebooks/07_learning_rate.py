@@ -54,10 +54,7 @@ train, _ = data.hold_out(data.load(train=True), 5_000)
 torch.manual_seed(0)
 network = models.build("FastNet")
 optimizer = torch.optim.Adam(network.parameters())
-rates = [1e-5 * 1.03**step for step in range(390)]
-
-# %%
-losses = []
+rates, losses = [1e-5 * 1.03**step for step in range(390)], []
 
 # %%
 for rate, batch in zip(rates, torch.randperm(len(train)).split(128), strict=False):
@@ -171,7 +168,8 @@ for kind in ("constant", "step"):
     gaps["all twelve"] = [gap for found in list(gaps.values()) for gap in found]
     for label, found in gaps.items():
         low, high = results.mean_interval(found)
-        print(f"{kind:8}, {label:10} {statistics.mean(found):+.1f} ± {(high - low) / 2:.1f} errors")
+        gap = f"{statistics.mean(found):+.1f} ± {(high - low) / 2:.1f} errors"
+        print(f"{f'{kind}, {label}':20} {gap}")
 
 # %% [markdown]
 # At hardly any single budget can three seeds tell the difference from luck; the twelve pairs together can. (The three seeds

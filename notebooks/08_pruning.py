@@ -228,7 +228,7 @@ print(results.compared(asked))
 # of 34 either way. Liu et al. found the same on larger networks (2019). Nor did it save time: the large network had
 # to be trained first. (The pruned one went through a second cycle of the learning rate, from its top; a gentler one
 # might forget less, and was not tried. The one from scratch had a single cycle of 40 epochs.) SmallNet came out
-# four or five errors lower, which three seeds cannot tell from luck; its recipe was chosen at its size, theirs for
+# about four errors lower, which three seeds cannot tell from luck; its recipe was chosen at its size, theirs for
 # CourseNet, so that a design *with* its training is compared here.
 #
 # ## Eight bits
