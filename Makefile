@@ -36,6 +36,9 @@ lab: $(READY) ## open the notebooks in JupyterLab; LAB="--no-browser" passes opt
 
 kernel: $(READY) ## offer .venv as a kernel; in Studio, or with STUDIO=1, over the torch that is there
 	$(RUN) -m ipykernel install --user --name mnist-course --display-name "MNIST course"
+	@$(RUN) -c 'import shutil, sys; from jupyter_core.paths import jupyter_data_dir as data; \
+		shutil.copytree(*(top + "/labextensions/anywidget" \
+		for top in (sys.prefix + "/share/jupyter", data())), dirs_exist_ok=True)'
 
 lint: $(READY) ## check style
 	$(VENV)/bin/ruff check
@@ -50,8 +53,9 @@ exercises: $(READY) ## make the student's notebooks anew from notebooks/solution
 reproduce: $(READY) ## measure every recipe and seed again that results/ lacks (hours; resumable)
 	$(RUN) -m mnist_utils.reproduce
 
-report: $(READY) ## render README's figures, its pictures and the claims ledger from results/
+report: $(READY) ## render README's figures and pictures, the ledger and the lab from results/
 	$(RUN) -m tools.ledger
+	$(RUN) -m mnist_utils.lab
 
 site: $(READY) ## render the course as a site into site/, with every stored output
 	$(RUN) -m sphinx -q -W -b html -c tools/site -d build/doctrees . site
@@ -69,7 +73,7 @@ lock: $(READY) ## resolve requirements.txt into requirements.lock again
 		tools/studio/requirements.txt --output-file tools/studio/requirements.lock
 
 clean: ## remove .venv and every cache; runs/ stays
-	rm -rf $(VENV) $(VENV).tmp *.egg-info .pytest_cache .ruff_cache .hypothesis build site
+	rm -rf $(VENV) $(VENV).tmp *.egg-info .pytest_cache .ruff_cache .hypothesis build site jupyter_execute
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Made for another folder, .venv is made or mended anew.

@@ -21,7 +21,9 @@ class TrainConfig:
         A value out of range; the message names it and the range.
     """
 
-    model: str = _option("Model3", "network to train, a class of mnist_utils.models")
+    model: str = _option(
+        "Model3", "network to train, of mnist_utils.models, or a chain: 16C5-MP2-16C3"
+    )
     epochs: int = _option(20, "passes over the training digits", low=1)
     batch_size: int = _option(32, "digits per step", low=1, high=60_000)
     share: float = _option(

@@ -10,6 +10,7 @@ from itertools import pairwise
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mnist_utils.chains import chain, is_notation
 from mnist_utils.errors import InputError
 from mnist_utils.layers import Mirror, batch_norm, cropped, separable, without
 
@@ -273,7 +274,7 @@ NETWORKS |= LADDER_CONTROLS | VARIANTS
 
 
 def build(name: str) -> nn.Module:
-    """Return a freshly initialised network. Raises InputError for an unknown name."""
-    if name not in NETWORKS:
-        raise InputError(f"model={name!r} is unknown; choose from {', '.join(NETWORKS)}")
-    return NETWORKS[name]()
+    """Return a fresh network, by name or as a chain (`chains`). Raises InputError for no such."""
+    if name not in NETWORKS and not is_notation(name):
+        raise InputError(f"model={name!r} is unknown; choose from {', '.join(NETWORKS)}, 9C3-MP2")
+    return NETWORKS[name]() if name in NETWORKS else chain(name)

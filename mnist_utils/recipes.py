@@ -1,7 +1,7 @@
 """Named configurations: a recipe is data, and every one of them runs through the same loop.
 
-All were chosen on training digits held out, the last 5,000 or 10,000 (`--validation 5000`); the
-README tells which test digits were looked at on the way.
+All were chosen on training digits held out, the last 5,000 or 10,000 (`--validation 5000`);
+`results/README.md` tells which test digits were looked at on the way.
 """
 
 from dataclasses import replace

@@ -303,7 +303,7 @@ for name in ("reference_batch", "course"):
     print(f"{name:15} {row['parameters']:,} parameters, {accuracy} on test, {row['n']} seeds")
 
 # %% [markdown]
-# What some of them are worth alone stands in the README: for none of those tried in `course` could five seeds
+# What some of them are worth alone stands in [the results](../results/README.md): for none of those tried in `course` could five seeds
 # see an effect on the accuracy, and the averaged weights raise the loss. What its other network is worth was
 # not measured apart.
 #

@@ -26,7 +26,7 @@
 # An accuracy is one number about ten thousand digits. Here we take it apart: how sure may we be of
 # it, which digits cost it, and how many of these are the network's fault. Two trained networks serve
 # as examples: `reference` is Model3 by the source's recipe, `course` a depthwise-separable network
-# by this course's (`make train`; both are in the README's table).
+# by this course's (`make train`; both are in [the README's](../README.md) table).
 
 # %%
 import statistics
@@ -126,7 +126,7 @@ print(f"{sum(seeds)} errors of {len(runs)} networks, on {len(misread)} different
 
 # %% [markdown]
 # They are 10,000 digits, asked fifteen times: the networks stumble largely over the same ones. So a recipe has two
-# intervals, for two questions, and the README's table prints both:
+# intervals, for two questions, and [the README's](../README.md) table prints both:
 #
 # - *other seeds*: where would the mean of very many trainings lie, on these digits? At the mean ± about
 #   2.1 standard deviations / √15. (That is **Student's t**: 2.1 and not 2, since the deviation is itself

@@ -217,7 +217,7 @@ print(results.compared(asked))
 #
 # ## Another optimizer, at two rates
 #
-# `course` trains most of its filters with Muon (notebook 2a). The README's table says what Adam alone does at the rate
+# `course` trains most of its filters with Muon (notebook 2a). [The results](../results/README.md) say what Adam alone does at the rate
 # that was chosen beside Muon, 0.02. Is that fair to Adam? Here it is at half of that, too, five seeds each: first mean ±
 # standard deviation, then the difference from `course`, paired by seed, ± half of Student's 95% interval.
 

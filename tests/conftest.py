@@ -1,7 +1,10 @@
 """What several test files share: the digits, and a command line run in this process."""
 
 import os
+import shutil
 import sys
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import torch
@@ -22,6 +25,63 @@ def train_split():
 @pytest.fixture(scope="session")
 def test_split():
     return data.load(train=False)
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """A headless Chromium; skipped where there is none (`apt install chromium`)."""
+    from playwright.sync_api import sync_playwright
+
+    found = [path for name in ("chromium", "google-chrome") if (path := shutil.which(name))]
+    if not found:
+        pytest.skip("no chromium on this machine")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found[0], args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(chromium):
+    """Open an address as a reader: any error on its console or request to elsewhere fails."""
+
+    @contextmanager
+    def open_(address, width=1280, scheme="light", harmless=()):
+        window = {"viewport": {"width": width, "height": 1000}, "color_scheme": scheme}
+        context, wrong = chromium.new_context(**window), []
+        page = context.new_page()
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("console", lambda said: said.type == "error" and wrong.append(said.text))
+        page.on(
+            "request", lambda request: wrong.append(request.url) if _away(request.url) else None
+        )
+        page.goto(address)
+        try:
+            yield page
+        finally:
+            context.close()
+        assert [what for what in wrong if not any(part in what for part in harmless)] == []
+
+    return open_
+
+
+def _away(url: str) -> bool:
+    return not url.startswith(("file:", "data:", "blob:", "http://127.0.0.1:", "ws://127.0.0.1:"))
+
+
+AXE = Path(__file__).with_name("axe.min.js")  # of npm's axe-core; MPL-2.0
+
+
+@pytest.fixture
+def barriers():
+    """What on a page shuts someone out, by axe-core's rules: what is wrong, and where."""
+
+    def find(page, within="document"):
+        page.evaluate(AXE.read_text())
+        found = page.evaluate(f"axe.run({within})")["violations"]
+        return [(v["id"], [node["target"] for node in v["nodes"]][:3]) for v in found]
+
+    return find
 
 
 @pytest.fixture

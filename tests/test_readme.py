@@ -2,6 +2,8 @@
 
 import re
 import shlex
+import subprocess
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -9,7 +11,18 @@ import cmarkgfm
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [ROOT / name for name in ("README.md", "data/README.md", "mnist_utils/jobs/iam/README.md")]
+PAGES = [
+    ROOT / name
+    for name in (
+        "README.md",
+        "CONTRIBUTING.md",
+        "results/README.md",
+        "data/README.md",
+        "notebooks/LAB.md",
+        "notebooks/TEACHING.md",
+        "mnist_utils/jobs/iam/README.md",
+    )
+]
 
 
 class Page(HTMLParser):
@@ -58,9 +71,9 @@ def test_no_markdown_is_left_over(page):
     assert not re.search(r"`|\*\*|\]\(|<!--", page[1].text)
 
 
-def test_no_figure_s_mark_begins_a_line():
+def test_no_figure_s_mark_begins_a_line(page):
     """GitHub would end the paragraph there, even where no Markdown is left over."""
-    lines = (ROOT / "README.md").read_text().splitlines()
+    lines = page[0].read_text().splitlines()
     torn = [
         line for line in lines if line.startswith("<!--=") and not line.startswith("<!--=table.")
     ]
@@ -73,18 +86,35 @@ def test_the_test_sees_a_mark_that_begins_a_line():
     assert not broken.links
 
 
-def test_every_command_names_a_module_or_a_target_that_exists():
-    text = (ROOT / "README.md").read_text()
+def commands(text: str) -> list[list[str]]:
+    """The command lines of a page, in blocks and between the lines, as words."""
     blocks = "\n".join(re.findall(r"```\n(.*?)```", text, flags=re.DOTALL))
-    inline = "\n".join(re.findall(r"`((?:make|python|source) [^`]+)`", text))
+    inline = "\n".join(re.findall(r"`((?:make|python) [^`]+)`", text))
     lines = f"{blocks}\n{inline}".splitlines()
-    known = ("make ", "python ", "source ")
-    commands = [shlex.split(line, comments=True) for line in lines if line.startswith(known)]
+    return [shlex.split(line, comments=True) for line in lines if line.startswith(COMMANDS)]
+
+
+COMMANDS = ("make ", "python -m ")
+EVERY = [words for path in PAGES for words in commands(path.read_text())]
+ASKED = sorted({words[2] for words in EVERY if words[0] == "python"})
+
+
+def test_every_target_exists_also_in_the_workflows():
+    runs = [re.findall(r"run: (make .*)", p.read_text()) for p in ROOT.glob(".github/workflows/*")]
+    assert len(runs) == 2
+    assert all(runs)
     targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
-    assert len(commands) > 6
-    for tool, *words in commands:
-        if tool == "make":
-            assert all(word in targets for word in words if "=" not in word), words
-        elif tool == "python" and len(words) > 1:
-            path = ROOT / words[1].replace(".", "/")
-            assert path.with_suffix(".py").exists() or (path / "__main__.py").exists(), words
+    asked = [words[1:] for words in EVERY if words[0] == "make"]
+    asked += [run.split()[1:] for run_ in runs for run in run_]
+    assert len(asked) > 6
+    for words in asked:
+        assert all(word in targets for word in words if "=" not in word), words
+
+
+@pytest.mark.parametrize("module", ASKED)
+def test_every_command_answers_help_and_has_the_options_that_a_page_gives_it(module):
+    words = [sys.executable, "-m", module, "--help"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
+    given = [word for words in EVERY if words[2:3] == [module] for word in words[3:]]
+    for option in (word for word in given if word.startswith("--")):
+        assert option in done.stdout, option

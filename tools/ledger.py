@@ -1,6 +1,6 @@
-"""The claims ledger: every figure that the README prints, computed from `results/` and the code.
+"""The claims ledger: every figure that our pages print, computed from `results/` and the code.
 
-In README.md a figure stands between marks, `<!--=key-->99.25%<!--/-->`, and a table between
+On a page a figure stands between marks, `<!--=key-->99.25%<!--/-->`, and a table between
 `<!--=table-->` and `<!--/-->` on lines of their own. Command line: `python -m tools.ledger`
 (`make report`) writes them anew, `results/CLAIMS.md`, and the pictures of the results; `--check`
 only says whether the texts hold.
@@ -21,7 +21,8 @@ from mnist_utils.recipes import RECIPES
 from mnist_utils.reproduce.plan import ABLATIONS, ablation
 from tools import house
 
-README, CLAIMS = ROOT / "README.md", RESULTS / "CLAIMS.md"
+PAGES = (ROOT / "README.md", RESULTS / "README.md", ROOT / "CONTRIBUTING.md")
+CLAIMS = RESULTS / "CLAIMS.md"
 MARK = re.compile(r"<!--=([\w./-]+)-->(.*?)<!--/-->", re.DOTALL)
 
 
@@ -235,7 +236,7 @@ def _bench(folder: Path) -> dict[str, Claim]:
 
 
 def tables(found: dict[str, Claim]) -> dict[str, str]:
-    """The README's tables by key, in Markdown."""
+    """The pages' tables by key, in Markdown."""
     value = {key: claim.value for key, claim in found.items()}
     of_recipes = [
         "| recipe | network | parameters | epochs | test accuracy (mean ± s.d.) | n | worst seed "
@@ -256,7 +257,10 @@ def tables(found: dict[str, Claim]) -> dict[str, str]:
             gaps = [value.get(f"{key}.{quantity}_gap", "") for quantity in ("accuracy", "loss")]
             cells = [f"`{recipe}`", change, value[key], found[key].n, *gaps]
             ablations.append(f"| {' | '.join(cells)} |")
-    beside = ["| | source claims | measured here, seed 0 | difference |", "|---|---|---|---|"]
+    beside = [
+        "| after 20 epochs | source claims | measured here, seed 0 | difference |",
+        "|---|---|---|---|",
+    ]
     for name in results.SOURCE:
         keys = (f"source.{name}", f"reference.{name}", f"reference.{name}.gap")
         cells = " | ".join(value[key] for key in keys)
@@ -296,7 +300,7 @@ def render(text: str, found: dict[str, Claim]) -> str:
         if key in blocks:
             return f"<!--={key}-->\n{blocks[key]}\n<!--/-->"
         if key not in found:
-            raise InputError(f"README.md marks {key!r}, which no measurement stands behind")
+            raise InputError(f"a page marks {key!r}, which no measurement stands behind")
         return f"<!--={key}-->{found[key].value}<!--/-->"
 
     return MARK.sub(fill, text)
@@ -324,7 +328,7 @@ def ledger(found: dict[str, Claim]) -> str:
     lines = [
         "# The claims ledger",
         "",
-        "The README's figures, what stands behind it, and the command that measures it.",
+        "The figures of our pages, what stands behind each, and the command that measures it.",
         "Written by `make report`; `make test` checks it.",
         "",
         "| key | statement | value | n | interval | command | date |",
@@ -342,14 +346,14 @@ def main() -> None:
     parser.add_argument("--check", action="store_true", help="write nothing; fail if any differs")
     arguments = parser.parse_args()
     found = claims()
-    files = {README: render(README.read_text(), found), CLAIMS: ledger(found)}
+    files = {page: render(page.read_text(), found) for page in PAGES} | {CLAIMS: ledger(found)}
     for path, text in files.items():
         if path.exists() and path.read_text() == text:
             continue
         if arguments.check:
-            raise InputError(f"{path.name} differs from results/; run `make report`")
+            raise InputError(f"{path.relative_to(ROOT)} differs from results/; run `make report`")
         write_atomically(path, text)
-        print(f"wrote {path.name}", file=sys.stderr)
+        print(f"wrote {path.relative_to(ROOT)}", file=sys.stderr)
     if not arguments.check:
         for name, drawing in pictures().items():
             plots.save(drawing, ROOT / "images" / f"{name}.png")

@@ -20,6 +20,7 @@ from mnist_utils.files import ROOT, write_atomically
 
 FOLDER = ROOT / "notebooks"
 SECONDS = 300  # a cell may take
+WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 def every() -> list[Path]:
@@ -45,13 +46,17 @@ def difference(source: Path) -> str | None:
 
 
 def forget_machine(model: dict, **_) -> None:
-    """Take out of a notebook what names the machine that ran it; Jupyter calls this on saving.
+    """Take out of a notebook what lives with its kernel alone; Jupyter calls this on saving.
 
-    `model` is Jupyter's: `content` is the notebook, where `type` says so.
+    `model` is Jupyter's: `content` is the notebook, where `type` says so. A widget's output is
+    nothing but the number of an object in the kernel that drew it.
     """
     if model["type"] == "notebook":
         for name in ("language_info", "widgets"):
             model["content"]["metadata"].pop(name, None)
+        for cell in model["content"]["cells"]:
+            if outputs := cell.get("outputs"):
+                cell["outputs"] = [o for o in outputs if WIDGET not in o.get("data", {})]
 
 
 def rebuild(source: Path) -> None:

@@ -13,7 +13,7 @@ from mnist_utils.errors import InputError
 from mnist_utils.files import PACKAGE
 from mnist_utils.train import options
 
-STAY_HERE = ("jobs", "rehearsal", "reproduce", "checks", "grade")
+STAY_HERE = ("jobs", "rehearsal", "reproduce", "checks", "grade", "lab")
 # The container has torch, torchvision, numpy; these may be missing.
 REQUIREMENTS = ("safetensors>=0.4", "scipy>=1.10", "tqdm>=4.60", "matplotlib>=3.8")
 MOST_BYTES, MOST_LEVELS = 500_000_000, 10  # of an archive, unpacked: ours has 100 KB, 3 levels

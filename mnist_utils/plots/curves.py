@@ -198,9 +198,16 @@ def shares(labels, series: dict, *, ylabel: str, ax=None):
 
 @styled
 def accuracy_against_field(
-    fields, series: dict, *, title: str = "", marks: dict[str, float] | None = None, ax=None
+    fields,
+    series: dict,
+    *,
+    xlabel: str = "receptive field before GAP, pixels",
+    title: str = "",
+    marks: dict[str, float] | None = None,
+    logarithmic: bool = False,
+    ax=None,
 ):
-    """Draw accuracies against receptive fields in pixels.
+    """Draw accuracies against receptive fields in pixels, or, by `xlabel`, against something else.
 
     `series` maps a name to (fields, mean accuracies, deviations), accuracies as fractions; `fields`
     are the ticks, `marks` lengths to compare with, by name.
@@ -208,7 +215,7 @@ def accuracy_against_field(
     if ax is None:
         _, ax = plt.subplots()
     for (name, (where, means, deviations)), style in zip(
-        series.items(), ("o-", "s--", "^:"), strict=False
+        series.items(), ("o-", "s--", "^:", "D-."), strict=False
     ):
         ax.errorbar(where, means, yerr=deviations, fmt=style, capsize=4, label=name)
     for name, length in (marks or {}).items():
@@ -216,12 +223,15 @@ def accuracy_against_field(
         ax.annotate(f"{name}: {length}", (length, 1), xycoords=("data", "axes fraction"),
                     xytext=(4, -10), textcoords="offset points", fontsize=9)  # fmt: skip
     ax.set_yscale("logit")  # twice as many errors are as far apart at 90% as at 99%
-    ax.yaxis.set_major_locator(FixedLocator([0.9, 0.95, 0.97, 0.98, 0.985, 0.99, 0.992]))
+    ax.yaxis.set_major_locator(FixedLocator([0.9, 0.95, 0.97, 0.98, 0.985, 0.99, 0.992, 0.995]))
     ax.yaxis.set_minor_locator(NullLocator())
     ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=1))
-    ax.set(xlabel="receptive field before GAP, pixels", ylabel="validation accuracy", xticks=fields,
-           title=title)  # fmt: skip
-    ax.legend(loc="lower left")
+    if logarithmic:
+        ax.set_xscale("log")
+        ax.xaxis.set_minor_locator(NullLocator())
+    ax.set(xlabel=xlabel, ylabel="validation accuracy", title=title)
+    ax.set_xticks(fields, [f"{value:,}" for value in fields])
+    ax.legend(loc="best")
     return ax
 
 

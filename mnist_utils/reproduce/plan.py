@@ -66,6 +66,35 @@ FIELDS = {
     name: replace(_STUDY, model=name) for name in (*models.FIELD_NETWORKS, *models.CONTROL_NETWORKS)
 }
 
+# The lab's sweep: what accuracy goes with which field at which size. A chain (`chains.rows`) with
+# `*` for the channels of a convolution and `**` for twice as many -> `*` for about 1,250, 3,000,
+# 7,500 and 19,000 parameters. The field before GAP stands last.
+SWEEP = {
+    "AP2-*C3-*C1": (26, 44, 76, 127),  # 6
+    "*C3-MP2-*C3": (11, 17, 28, 45),  # 8
+    "*C5s2-**C3": (7, 12, 19, 31),  # 9
+    "*C5-MP2-**C3": (7, 12, 19, 31),  # 10
+    "*C3-MP2-*C3-*C3": (8, 12, 20, 32),  # 12
+    "*C5-MP2-*C3-*C3": (7, 12, 19, 31),  # 14
+    "*C5-MP2-**C3-**C3-**C3": (3, 5, 9, 14),  # 18
+    "*C5s2-*C3-MP2-**C3": (6, 10, 16, 26),  # 19
+    "*C5-MP2-*C3-MP2-*C3": (7, 12, 19, 31),  # 20
+    "*C5-MP2-*C3p1-*C3p1-*C3-*C3": (5, 8, 14, 22),  # 22
+    "*C5-MP2-*C5-*C5": (5, 7, 12, 19),  # 22
+    "*C3-*C3-MP2-*C3-*C3-MP2-*C3": (5, 9, 14, 23),  # 24
+    "*C5-MP2-*C3p1-*C3p1-*C3p1-*C3-*C3": (5, 8, 12, 20),  # 26
+    "*C5-MP2-**C3-MP2-**C3p1-**C3": (3, 5, 9, 14),  # 28
+    "*C5-MP2-*C3-*C3-MP2-*C3p1-*C3p1": (5, 8, 14, 22),  # 32
+    "*C5-MP2-*C5-MP2-*C5p2": (5, 7, 12, 19),  # 32
+    "*C5-MP2-*C5-MP2-*C5p2-*C3p1": (4, 7, 11, 18),  # 40
+}
+SWEPT = {
+    notation: replace(_STUDY, model=notation, share=0.25)
+    for chain, widths in SWEEP.items()
+    for width in widths
+    for notation in [chain.replace("**", str(2 * width)).replace("*", str(width))]
+}
+
 # Notebook 2a's: what each regularizer of the source's recipe does, also to the gap between the
 # accuracy while training and on digits held out. Ten epochs: half of the source's.
 _REFERENCE = _validated(RECIPES["reference_batch"], epochs=10, evaluate_every=0)
@@ -182,6 +211,7 @@ PLAN = (
     }
     | study("ladder", LADDER, 3)
     | study("fields", FIELDS, 3)
+    | study("sweep", SWEPT, 3)
     | study("regularizers", REGULARIZERS, 3)
     | study("augmentation", AUGMENTATIONS, 5)
     | study("augmentation", WIDER, 3)

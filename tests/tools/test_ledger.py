@@ -9,7 +9,7 @@ from mnist_utils.files import RESULTS, ROOT
 from tools import ledger
 from tools.pictures import DIFFERENT, largest_difference
 
-IMAGES = ROOT / "images"
+IMAGES, README = ROOT / "images", ROOT / "README.md"
 
 
 @pytest.fixture(scope="module")
@@ -17,14 +17,14 @@ def found():
     return ledger.claims()
 
 
-def test_the_readme_and_the_ledger_are_what_the_results_give(found):
-    readme = ledger.README.read_text()
-    assert ledger.render(readme, found) == readme
+def test_the_pages_and_the_ledger_are_what_the_results_give(found):
+    for page in ledger.PAGES:
+        assert ledger.render(page.read_text(), found) == page.read_text()
     assert ledger.ledger(found) == ledger.CLAIMS.read_text()
 
 
 def test_one_changed_digit_in_the_readme_is_seen(found):
-    readme = ledger.README.read_text()
+    readme = README.read_text()
     changed = readme.replace(found["course.accuracy"].value, "99.99 ± 0.01%")
     assert changed != readme
     assert ledger.render(changed, found) == readme
@@ -34,7 +34,7 @@ def test_one_changed_measurement_is_seen(found, tmp_path):
     shutil.copytree(RESULTS, tmp_path / "results")
     path = tmp_path / "results" / "recipes" / "course.json"
     path.write_text(re.sub(r'("held_out_accuracy": 0\.9)9', r"\g<1>8", path.read_text(), count=1))
-    readme = ledger.README.read_text()
+    readme = README.read_text()
     assert ledger.render(readme, ledger.claims(tmp_path / "results")) != readme
 
 
@@ -60,8 +60,9 @@ FIGURE = re.compile(
 )
 
 
-def test_no_figure_of_the_readme_stands_outside_a_mark():
-    text = ledger.MARK.sub("", ledger.README.read_text())
+@pytest.mark.parametrize("page", ledger.PAGES, ids=lambda page: page.parent.name)
+def test_no_figure_of_a_page_stands_outside_a_mark(page):
+    text = ledger.MARK.sub("", page.read_text())
     text = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
     text = text.replace("95% interval", "")  # the level, chosen and not measured
     assert FIGURE.search("99.4% of")
@@ -92,8 +93,8 @@ def test_only_what_has_an_interval_prints_one(found):
     }
 
 
-def test_every_claim_is_printed_on_the_page(found):
+def test_every_claim_is_printed_on_a_page(found):
     """The ledger holds what a reader can see, and nothing else."""
     named = {key: claim._replace(value=f"[{key}]") for key, claim in found.items()}
-    page = ledger.render(ledger.README.read_text(), named)
-    assert [key for key in found if f"[{key}]" not in page] == []
+    text = "".join(ledger.render(page.read_text(), named) for page in ledger.PAGES)
+    assert [key for key in found if f"[{key}]" not in text] == []

@@ -73,13 +73,30 @@ def test_every_link_within_the_site_leads_to_a_page_and_a_place_on_it(pages):
 def test_a_browser_fetches_nothing_from_elsewhere(pages):
     fetched = [(path.name, what) for path, page in pages.items() for what in page.fetched]
     assert len(fetched) > 100
-    assert [pair for pair in fetched if ":" in pair[1].split("?")[0]] == []
+    outside = [pair for pair in fetched if ":" in pair[1].split("?")[0]]
+    assert [pair for pair in outside if pair[1] != "data:,"] == []  # the lab's icon: none
 
 
 def test_every_picture_says_what_it_shows(pages):
     texts = [text for page in pages.values() for text in page.texts]
     assert len(texts) > 30
     assert all(len(text.split()) >= 3 for text in texts)
+
+
+def test_in_a_browser_no_page_fails_or_shuts_anyone_out(site, pages, visit, barriers):
+    """No error, no request to elsewhere, in both colours; and axe-core's rules."""
+    with visit((site / "index.html").as_uri()) as browser:
+        for number, path in enumerate(sorted(pages)):
+            browser.emulate_media(color_scheme=("light", "dark")[number % 2])
+            browser.goto(path.as_uri())
+            assert barriers(browser, "'main, article'") == [], path.name
+
+
+def test_on_its_page_the_lab_counts_and_reads(site, visit):
+    with visit((site / "notebooks" / "LAB.html").as_uri()) as page:
+        page.get_by_label("kernel size of row 1", exact=True).fill("3")
+        assert "2,682 parameters" in page.inner_text(".totals")
+        assert page.locator(".answer").inner_text().startswith("2 (")
 
 
 def test_it_is_the_same_every_time(site, tmp_path):

@@ -2,7 +2,7 @@
 
 Nothing is run: pages show the outputs that the notebooks store. A reader's browser fetches nothing
 but the site's own files. README is the first page; what it leads to is appended here, unseen by
-whoever reads it elsewhere.
+whoever reads it elsewhere, and so is the lab, which needs a script, to its page.
 """
 
 import shutil
@@ -10,6 +10,8 @@ from pathlib import Path
 
 import nbformat
 from docutils import nodes
+
+from mnist_utils.lab import page
 
 project = html_title = "Convolutional network design on MNIST"
 extensions = ["myst_nb"]
@@ -21,7 +23,9 @@ include_patterns = [
     "notebooks/*.ipynb",
     "notebooks/assignment/assignment.ipynb",
     "notebooks/exercises/*.ipynb",
+    "notebooks/LAB.md",
     "notebooks/TEACHING.md",
+    "results/README.md",
     "results/CLAIMS.md",
 ]
 CONTENTS = """
@@ -31,6 +35,7 @@ CONTENTS = """
 :glob:
 :caption: Lessons
 notebooks/[01]*
+notebooks/LAB
 ```
 ```{toctree}
 :hidden:
@@ -43,11 +48,17 @@ notebooks/assignment/assignment
 :hidden:
 :caption: Behind it
 notebooks/TEACHING
+results/README
 results/CLAIMS
 data/README
 CONTRIBUTING
 ```
 """
+
+# Long lines and wide tables are scrolled by keyboard, too.
+SCROLLED = """addEventListener("DOMContentLoaded", () => {
+  for (const wide of document.querySelectorAll("article pre, .table-wrapper")) wide.tabIndex = 0;
+});"""
 
 nb_execution_mode = "off"
 nb_merge_streams = True
@@ -63,11 +74,14 @@ def setup(app):
     app.connect("source-read", append_contents)
     app.connect("doctree-read", say_what_pictures_show)
     app.connect("build-finished", make_index)
+    app.add_js_file(None, body=SCROLLED)
 
 
 def append_contents(app, docname: str, source: list[str]) -> None:
     if docname == root_doc:
         source[0] += CONTENTS
+    if docname == "notebooks/LAB":
+        source[0] += f"\n``````{{raw}} html\n{page.fragment()}``````\n"
 
 
 def say_what_pictures_show(app, doctree) -> None:

@@ -1,0 +1,186 @@
+"""The lab as a student meets it: one file, opened from disk in a real browser."""
+
+import pytest
+
+from mnist_utils import models
+from mnist_utils.describe import describe
+from mnist_utils.files import ROOT
+from mnist_utils.lab import page as lab_page
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    file = tmp_path_factory.mktemp("lab") / "lab.html"
+    file.write_text(lab_page.page())
+    return file.as_uri()
+
+
+def test_the_file_in_the_repository_is_the_one_that_the_package_writes():
+    assert (ROOT / "notebooks" / "lab.html").read_text() == lab_page.page()
+
+
+def table(page) -> list[list[str]]:
+    """Map, field, jump, start, parameters and multiply-adds of each row, as they are shown."""
+    rows = page.locator(".bench tbody tr")
+    return [row.locator("td.number").all_inner_texts() for row in rows.all()]
+
+
+def described(network) -> list[list[str]]:
+    """The same of `describe`."""
+    unseen = {"identity", "flatten", "logsoftmax", "log_softmax"}
+    rows = [line for line in describe(network).rows if not line.container]
+    lines = [line for line in rows if line.kind.lower() not in unseen]
+    return [
+        ["×".join(map(str, line.output_shape))]
+        + [f"{value:,}" for value in (line.receptive_field, line.jump, line.start)]
+        + [f"{value:,}" if value else "" for value in (line.parameters, line.macs)]
+        for line in lines
+    ]
+
+
+MODEL3 = "Model 3, the source's"
+
+
+def begin_with(page, preset):
+    page.get_by_label("Begin with").select_option(preset)
+
+
+def test_it_begins_small_and_counts_as_describe_does(visit, address):
+    with visit(address) as page:
+        assert table(page) == described(models.build(lab_page.START))
+        assert "Expected accuracy: 9" in page.inner_text(".totals")
+
+
+@pytest.mark.parametrize("preset", lab_page.PRESETS)
+def test_a_preset_has_describe_s_numbers(visit, address, preset):
+    with visit(address) as page:
+        begin_with(page, preset)
+        assert table(page) == described(lab_page.PRESETS[preset]())
+
+
+def test_the_source_s_network_has_the_source_s_numbers(visit, address):
+    with visit(address) as page:
+        begin_with(page, MODEL3)
+        assert "6,016 parameters, 1,164,180 multiply-adds" in page.inner_text(".totals")
+
+
+def test_a_kernel_size_is_changed_by_keyboard_and_by_typing(visit, address):
+    with visit(address) as page:
+        begin_with(page, MODEL3)
+        kernel = page.get_by_label("kernel size of row 1", exact=True)
+        kernel.focus()
+        page.keyboard.press("ArrowUp")
+        kernel_4 = models.build("Model3")
+        kernel_4.block1[0][0] = type(kernel_4.block1[0][0])(1, 10, 4)
+        assert table(page) == described(kernel_4)
+        page.keyboard.press("ControlOrMeta+A")
+        page.keyboard.type("3")
+        assert table(page) == described(models.build("Model3"))
+
+
+def test_rows_are_added_moved_and_removed_by_mouse_and_by_keyboard(visit, address):
+    with visit(address) as page:
+        kinds = page.locator(".bench tbody td.kind")
+        first = kinds.all_inner_texts()
+        page.get_by_role("button", name="look at row 1", exact=True).click()
+        page.get_by_label("New row").select_option("maxpool")
+        page.get_by_role("button", name="Add below").click()
+        assert kinds.all_inner_texts() == [first[0], "max pool", *first[1:]]
+        page.keyboard.press("Alt+ArrowUp")
+        assert kinds.all_inner_texts()[:2] == ["max pool", first[0]]
+        page.get_by_role("button", name="move down row 1", exact=True).click()
+        assert kinds.all_inner_texts()[:2] == [first[0], "max pool"]
+        page.get_by_role("button", name="remove row 2", exact=True).focus()
+        page.keyboard.press("Enter")
+        assert kinds.all_inner_texts() == first
+
+
+def test_every_row_can_be_taken_away_and_a_network_begun_from_nothing(visit, address):
+    with visit(address) as page:
+        for left in range(page.locator(".bench tbody tr").count(), 0, -1):
+            page.get_by_role("button", name=f"remove row {left}", exact=True).click()
+        assert table(page) == []
+        page.get_by_role("button", name="Add below").click()
+        assert table(page) == [["16×26×26", "3", "1", "1", "160", "97,344"]]
+
+
+def test_a_design_that_does_not_fit_is_explained(visit, address):
+    with visit(address) as page:
+        begin_with(page, MODEL3)
+        page.get_by_label("kernel size of row 26").fill("9")
+        said = "a window of 9 does not fit a map of 5"
+        assert page.locator(".bench tbody tr").nth(25).inner_text().count(said) == 1
+        assert said in page.inner_text(".totals")
+        assert page.locator("pre").text_content() == f"# Row 26 does not fit: {said}.\n"[:-1]
+
+
+def test_a_clicked_unit_tells_its_window_its_holes_and_what_counts(visit, address):
+    with visit(address) as page:
+        begin_with(page, "dilated by 2")
+        page.get_by_role("button", name="look at row 7", exact=True).click()
+        canvas = page.locator(".view canvas")
+        canvas.click(position={"x": 6 * 8 + 4, "y": 6 * 8 + 4})  # the image's first pixel
+        said = page.locator(".told")
+        assert "unit (0, 0)" in said.inner_text()
+        assert "18 × 18 pixels, rows 0 to 17, columns 0 to 17" in said.inner_text()
+        assert "reads 100 of the 324 pixels" in said.inner_text()
+        said.get_by_text("random weights").wait_for()
+
+
+def test_what_counts_is_told_of_the_trained_network_until_its_layers_change(visit, address):
+    with visit(address) as page:
+        begin_with(page, MODEL3)
+        page.locator(".told").get_by_text("weights of the trained Model3").wait_for()
+        page.get_by_label("kernel size of row 1", exact=True).fill("4")
+        page.locator(".told").get_by_text("random weights").wait_for()
+
+
+def draw_seven(page):
+    page.locator(".reader").scroll_into_view_if_needed()
+    sheet = page.locator(".reader canvas").first.bounding_box()
+    corners = [(0.2, 0.2), (0.75, 0.2), (0.45, 0.85)]
+    points = [
+        (sheet["x"] + x * sheet["width"], sheet["y"] + y * sheet["height"]) for x, y in corners
+    ]
+    page.mouse.move(*points[0])
+    page.mouse.down()
+    for point in points[1:]:
+        page.mouse.move(*point, steps=15)
+    page.mouse.up()
+
+
+def test_a_seven_drawn_with_the_mouse_is_read(visit, address):
+    with visit(address) as page:
+        draw_seven(page)
+        answer = page.locator(".answer")
+        assert answer.inner_text().startswith("7 (")
+        page.get_by_label("show").select_option("cells")
+        assert page.locator(".cells td").count() == 9
+        page.get_by_label("show").select_option("occlusion")
+        page.get_by_text("7 becomes less sure").wait_for()
+        page.get_by_role("button", name="Clear").click()
+        assert answer.inner_text().startswith("Draw a digit")
+
+
+def test_preparation_can_be_switched_off(visit, address):
+    with visit(address) as page:
+        share = page.locator(".bars li").nth(2)
+        assert share.inner_text() == "100.0%"
+        page.get_by_label("prepared as MNIST's were").uncheck()
+        assert share.inner_text() != "100.0%"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 800, 640])  # 640: 1,280 pixels at 200% zoom
+def test_nobody_is_shut_out(visit, address, barriers, width, scheme):
+    with visit(address, width, scheme) as page:
+        assert barriers(page) == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_without_a_script_the_table_is_there(chromium, address):
+    context = chromium.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(address)
+    assert "2,938 parameters" in page.inner_text("main")
+    context.close()
