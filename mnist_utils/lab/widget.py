@@ -40,9 +40,8 @@ class Lab(anywidget.AnyWidget):
         own = None if isinstance(network, str) else network
         rows = rows_of(models.build(network) if own is None else own)
         super().__init__(rows=rows, about=page.about(own))
-        self._confirm()
 
-    @traitlets.observe("version")
+    @traitlets.observe("rows", "version")
     def _confirm(self, change=None) -> None:
         answer = {"version": self.version}
         try:
