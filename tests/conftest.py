@@ -69,6 +69,7 @@ def _away(url: str) -> bool:
     return not url.startswith(("file:", "data:", "blob:", "http://127.0.0.1:", "ws://127.0.0.1:"))
 
 
+AXE_OPTIONS = "{preload: false, resultTypes: ['violations']}"
 AXE = Path(__file__).with_name("axe.min.js")  # of npm's axe-core; MPL-2.0
 
 
@@ -78,7 +79,7 @@ def barriers():
 
     def find(page, within="document"):
         page.evaluate(AXE.read_text())
-        found = page.evaluate(f"axe.run({within}, {{preload: false}})")["violations"]
+        found = page.evaluate(f"axe.run({within}, {AXE_OPTIONS})")["violations"]
         return [(v["id"], [node["target"] for node in v["nodes"]][:3]) for v in found]
 
     return find

@@ -108,8 +108,9 @@ export function pixelsRead(line) {
 
 // --- 2. The design as PyTorch code ----------------------------------------------------------------
 
+// An `nn.Sequential` with a line for each row; its map and its field trail the line.
 export function code(rows) {
-  const lines = ["from torch import nn", "", "network = nn.Sequential("];
+  const lines = [];
   let channels = 1;
   let side = 28;
   for (const [i, { field, problem, ...line }] of describe(rows).entries()) {
@@ -132,9 +133,11 @@ export function code(rows) {
     }[kind]();
     [channels, side] = [line.channels, line.side];
     const shape = side ? `(${channels}, ${side}, ${side})` : `(${channels},)`;
-    lines.push(`    ${layer},`.padEnd(58) + `  # ${shape.padEnd(13)} ${field}`);
+    lines.push([`    ${layer},`, `  # ${shape.padEnd(13)} ${field}`]);
   }
-  return [...lines, ")", ""].join("\n");
+  const width = Math.max(0, ...lines.map(([layer]) => layer.length));
+  const body = lines.map(([layer, trail]) => layer.padEnd(width) + trail);
+  return ["from torch import nn", "", "network = nn.Sequential(", ...body, ")", ""].join("\n");
 }
 
 // --- 3. Forward and backward; sums in double precision, maps in float32 ---------------------------
