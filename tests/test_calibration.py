@@ -38,6 +38,8 @@ def test_bins_hold_every_digit_once_and_calibrated_ones_lie_on_the_diagonal(draw
     assert last.confidence - last.accuracy > 0.1
 
 
-def test_a_confidence_of_one_falls_into_the_last_bin():
-    certain = Evaluation(torch.tensor([[0.0] + [-float("inf")] * 9]), torch.tensor([0]))
-    assert [b.count for b in calibration.reliability(certain, (0.0, 0.5, 1.0))] == [0, 1]
+def test_a_confidence_on_an_edge_falls_into_the_bin_above_and_one_into_the_last():
+    half = torch.tensor([[0.5, 0.5] + [0.0] * 8]).log()
+    certain = torch.tensor([[1.0] + [0.0] * 9]).log()
+    drawn = Evaluation(torch.cat([half, certain]), torch.tensor([0, 0]))
+    assert [b.count for b in calibration.reliability(drawn, (0.0, 0.5, 0.9, 1.0))] == [0, 1, 1]

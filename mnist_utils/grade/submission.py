@@ -116,12 +116,14 @@ def _code(found: Submission, content: bytes) -> None:
 
 def _table(found: Submission, content: bytes) -> None:
     try:
-        rows = list(csv.DictReader(io.StringIO(_text(content)), skipinitialspace=True))
+        table = csv.DictReader(io.StringIO(_text(content)), skipinitialspace=True)
+        names, rows = table.fieldnames or [], list(table)
     except csv.Error as error:
         raise InputError(f"is no table: {error}") from None
-    names = set(rows[0]) if rows else set()
     if missing := [name for name in COLUMNS if name not in names]:
         raise InputError(f"has no column {missing[0]!r}; its first line is {','.join(COLUMNS)}")
+    if not rows:
+        raise InputError("has no line below its first: write one for each layer")
     for line, row in enumerate(rows, start=2):
         model = (row["model"] or "").strip()
         if model not in MODELS:

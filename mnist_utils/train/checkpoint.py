@@ -1,4 +1,8 @@
-"""The state of a training between two epochs: all that is needed to go on, bit for bit."""
+"""The state of a training between two epochs: all that is needed to go on.
+
+On a CPU a resumed run equals an uninterrupted one bit for bit; on a GPU no two runs do, since
+cuDNN adds in no fixed order.
+"""
 
 from pathlib import Path
 

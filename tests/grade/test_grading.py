@@ -70,7 +70,7 @@ CLASS = {
     "epochs_100": ({"training.toml": "epochs = 100"}, {"epochs": (0, "Trained for 20")}),
     "own_seed": ({"training.toml": "seed = 5"}, {"epochs": (0, "seed, which the grader decides")}),
     "no_analysis": ({"analysis.md": None}, {"steps": (0.5, "analysis.md is missing")}),
-    "no_table": ({"fields.csv": "model,layer\n"}, {"table": (0, "no column 'model'")}),
+    "no_table": ({"fields.csv": "model,layer\n"}, {"table": (0, "no column 'kernel_size'")}),
     # --- what wants to do harm
     "missing_package": (model("import tensorflow"),
                         {"budget": (0, "ModuleNotFoundError: No module named 'tensorflow'")}),

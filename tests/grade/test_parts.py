@@ -185,6 +185,7 @@ def test_the_template_runs_and_says_what_is_still_to_write():
     (found,) = grading.grade([TEMPLATE], rubric.read(), quick=True)
     assert found.points == 10  # nothing is asked of training.toml
     assert "write Model3" in report.text(found)
+    assert "no line below its first" in report.text(found)
 
 
 # --- the command line ---------------------------------------------------------------------------
