@@ -212,7 +212,10 @@ def test_a_training_that_is_stored_is_not_run_again_and_ctrl_c_loses_nothing(tmp
     (tmp_path / "anna" / "training.toml").write_text("epochs = 1\nshare = 0.05\nclean_epochs = 0")
     command = [sys.executable, "-m", "mnist_utils.grade", "anna", "--rubric", "mine.toml",
                "--json", "marks.json"]  # fmt: skip
-    began = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    began = subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # nohup ignores it
+    )  # fmt: skip
     kept = tmp_path / "grades"
     end = time.monotonic() + 240
     while not list(kept.glob("*.json")) and time.monotonic() < end:

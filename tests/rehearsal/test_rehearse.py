@@ -113,8 +113,8 @@ def test_a_rehearsal_that_is_killed_leaves_no_process_and_no_folder(number, tmp_
     folder = Path(line.split()[1])
     assert _of(folder)
     process.send_signal(number)
-    process.wait(20)
-    deadline = time.monotonic() + 20
+    process.wait(60)
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline and folder.exists():
         time.sleep(0.1)
     assert not folder.exists()
