@@ -1,4 +1,9 @@
+import json
+
+import pytest
+
 from mnist_utils.evaluate import evaluate
+from mnist_utils.files import RESULTS
 from tools import bench
 
 
@@ -21,3 +26,13 @@ def test_the_example_learns(train_split, test_split):
 
 def test_rounds_must_be_counted(refused):
     assert "--rounds 0 must be at least 1" in refused(bench.main, "--rounds", 0)
+
+
+def test_each_stored_ratio_is_that_of_its_parts():
+    stored = json.loads((RESULTS / "bench.json").read_text())
+    rates, answers = stored["augmentation_samples_per_cpu_second"], stored["inference"]
+    used, speeds = stored["training_cpu_seconds"], answers["images_per_cpu_second"]
+    assert rates["ratio"] == pytest.approx(rates["batch"] / rates["albumentations"])
+    assert used["ratio"] == pytest.approx(used["reference_20_epochs"] / used["whole"]["fast"])
+    assert used["reference_20_epochs"] == pytest.approx(20 * used["epoch"]["reference_naive"])
+    assert answers["ratio"] == pytest.approx(speeds["torch"] / speeds["onnxruntime"])
