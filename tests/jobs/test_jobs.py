@@ -121,6 +121,17 @@ def test_an_endpoint_classifies_as_the_weights_do(place, endpoint, model, test_s
     assert local.accuracy > 0.9
 
 
+def test_each_is_served_and_trained_by_aws_s_image_for_it(place, job, endpoint):
+    client = place.client("sagemaker")
+    trained = client.describe_training_job(TrainingJobName=job)["AlgorithmSpecification"]
+    parts = client.describe_endpoint(EndpointName=endpoint)
+    parts = client.describe_endpoint_config(EndpointConfigName=parts["EndpointConfigName"])
+    (variant,) = parts["ProductionVariants"]
+    served = client.describe_model(ModelName=variant["ModelName"])["PrimaryContainer"]
+    assert "/pytorch-training:" in trained["TrainingImage"]
+    assert "/pytorch-inference:" in served["Image"]
+
+
 def test_an_endpoint_holds_under_load(place, endpoint, model, test_split):
     """200 requests, 8 clients, one in ten malformed."""
     digits = test_split.take(slice(1000))

@@ -30,6 +30,13 @@ def test_one_changed_digit_in_the_readme_is_seen(found):
     assert ledger.render(changed, found) == readme
 
 
+def test_the_check_refuses_a_page_that_differs_and_writes_nothing(refused, monkeypatch):
+    readme = README.read_text()
+    monkeypatch.setattr(ledger, "render", lambda text, found: text + "more")
+    assert "README.md differs from results/; run `make report`" in refused(ledger.main, "--check")
+    assert README.read_text() == readme
+
+
 def test_one_changed_measurement_is_seen(found, tmp_path):
     shutil.copytree(RESULTS, tmp_path / "results")
     path = tmp_path / "results" / "recipes" / "course.json"

@@ -33,6 +33,13 @@ def test_bad_options_cost_one_line_and_write_nothing(refused, tmp_path, options,
     assert list(tmp_path.iterdir()) == []
 
 
+def test_every_number_has_its_bounds_but_for_what_may_be_as_large_as_one_likes():
+    numbers = [item for item in fields(TrainConfig) if type(item.default) in (int, float)]
+    assert all(item.metadata["low"] is not None for item in numbers)
+    free = {item.name for item in numbers if item.metadata["high"] is None}
+    assert free == {"epochs", "clean_epochs", "evaluate_every"}
+
+
 def test_an_out_that_is_a_file_is_refused(refused, tmp_path):
     (tmp_path / "file").write_text("mine")
     assert "cannot write" in refused(main, "--out", tmp_path / "file", *SMALL)
