@@ -69,8 +69,9 @@ def test_a_difference_is_paired_by_the_seeds_that_both_have(tmp_path):
 
 
 def test_holm_s_correction_by_hand():
-    """The second fails at twice its p, and with it all that follow."""
+    """The second fails at twice its p, and with it all that follow, even if alone they pass."""
     assert results.told_apart({"some": 0.026, "much": 0.004, "none": 0.2}) == {
         "much": True, "some": False, "none": False,
     }  # fmt: skip
+    assert not any(results.told_apart({"one": 0.02, "two": 0.022, "three": 0.024}).values())
     assert results.told_apart({"some": 0.026}) == {"some": True}

@@ -74,8 +74,8 @@ def test_onecycle_rises_to_the_peak_and_falls_to_nothing():
 
 def test_step_takes_a_tenth_after_half_and_a_hundredth_after_three_quarters():
     config = replace(QUICK, schedule="step")
-    rates = [schedule(step, 8, config) for step in range(8)]
-    assert rates == pytest.approx([1, 1, 1, 1, 0.1, 0.1, 0.01, 0.01])
+    rates = [schedule(step, 40, config) for step in range(40)]
+    assert rates == pytest.approx([1] * 20 + [0.1] * 10 + [0.01] * 10)
 
 
 def test_moving_average_equals_its_definition(train_split):
