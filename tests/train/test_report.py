@@ -1,4 +1,22 @@
+from types import SimpleNamespace
+
+import torch
+
+from mnist_utils.config import TrainConfig
+from mnist_utils.evaluate import Evaluation
 from mnist_utils.train import progress, report
+
+
+def test_the_report_tells_the_last_epoch_not_the_best(test_split, tmp_path):
+    answers = torch.nn.functional.one_hot(test_split.labels, 10).roll(1, 0).double().log_softmax(1)
+    row = {"held_out": "test", "train_loss": 0.1, "held_out_loss": 0.1, "train_accuracy": 0.9}
+    history = [row | {"epoch": n, "held_out_accuracy": a} for n, a in ((1, 0.99), (2, 0.98))]
+    run = SimpleNamespace(
+        config=TrainConfig(), history=history, evaluation=Evaluation(answers, test_split.labels)
+    )
+    told = report.leave_report(run, None, tmp_path).splitlines()
+    assert next(line for line in told if line.startswith("test accuracy")).count("98.00%") == 1
+    assert len(list(tmp_path.glob("*.png"))) == 3
 
 
 def test_the_table_says_where_a_run_differs_from_the_claims():
