@@ -714,4 +714,5 @@ def test_prices():
     assert jobs.price("ml.m5.large", 60) == (
         "ml.m5.large: at most 60 min at $0.115 an hour (us-east-1), so $0.12"
     )
+    assert "so $0.55 on demand" in jobs.price("ml.g4dn.xlarge", 15, spot=True, jobs=3)
     assert "see aws.amazon.com/sagemaker/pricing" in jobs.price("ml.x1.huge", 60)

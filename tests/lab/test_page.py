@@ -79,11 +79,11 @@ def test_a_kernel_size_is_changed_by_keyboard_and_by_typing(visit, address):
 
 
 def test_where_the_keyboard_is_can_be_seen(visit, address):
-    width = "getComputedStyle(document.activeElement).outlineWidth"
+    outline = "getComputedStyle(document.activeElement).outline"
     with visit(address) as page:
         for _ in range(8):
             page.keyboard.press("Tab")
-            assert page.evaluate(width) == "3px"
+            assert page.evaluate(outline).endswith("solid 3px")
 
 
 def test_rows_are_added_moved_and_removed_by_mouse_and_by_keyboard(visit, address):
