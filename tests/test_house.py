@@ -2,9 +2,14 @@
 
 import ast
 import re
+import sys
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, packages_distributions, requires
 
 import pytest
 from imports import loaded_by
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from mnist_utils import models
 from mnist_utils.files import PACKAGE, ROOT
@@ -67,6 +72,29 @@ def test_a_machine_s_package_is_imported_behind_its_door_alone(package):
         if package in {name.split(".")[0] for name in house.imports(path)}
     }
     assert importers <= OWNERS[package]
+
+
+def required() -> set[str]:
+    """The distributions of requirements.txt, and what they bring."""
+    lines = (line.split("#")[0] for line in (ROOT / "requirements.txt").read_text().splitlines())
+    todo, found = [Requirement(line) for line in lines if line.strip()], set()
+    while todo:
+        one = todo.pop()
+        if (name := canonicalize_name(one.name)) not in found or one.extras:
+            found.add(name)
+            with suppress(PackageNotFoundError):  # for another machine
+                brought = [Requirement(text) for text in requires(name) or []]
+                extras = [{"extra": extra} for extra in ("", *one.extras)]
+                todo += [b for b in brought if not b.marker or any(map(b.marker.evaluate, extras))]
+    return found
+
+
+def test_every_package_that_is_imported_is_required():
+    brought, of_package = required(), packages_distributions()
+    files = [*PACKAGE.rglob("*.py"), *(ROOT / "tools").rglob("*.py"), *ROOT.glob("tests/**/*.py")]
+    imported = {name.split(".")[0] for path in files for name in house.imports(path)}
+    for package in imported & of_package.keys() - sys.stdlib_module_names - {"mnist_utils"}:
+        assert brought.intersection(map(canonicalize_name, of_package[package])), package
 
 
 def test_paper_imports_nothing_but_python():
