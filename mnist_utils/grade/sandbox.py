@@ -151,34 +151,57 @@ def _memory(family: list[int]) -> int:
 
 
 def _kill(process: subprocess.Popen) -> None:
-    """End a process and all that came of it: behind a wall, they die with the first."""
-    if walls() == "bubblewrap":
-        process.kill()
-    for _ in range(20):
-        family = _descendants(process.pid)
-        if process.poll() is None:
-            family.append(process.pid)
-        if not family:
+    """End a process and all that came of it: all stand still first, so that none begins another."""
+    family: set[int] = set()
+    for _ in range(PROCESSES):
+        living = [process.pid] if process.poll() is None else []
+        new = {*living, *_descendants(process.pid)} - family
+        if not new:
             break
-        for pid in family:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        time.sleep(0.02)
+        _send(signal.SIGSTOP, new)
+        family |= new
+    _send(signal.SIGKILL, family)
     process.wait()
+    for _ in range(100):  # the kernel takes its time over a large process
+        if not any(_lives(pid) for pid in family):
+            break
+        time.sleep(0.02)
+
+
+def _send(number: signal.Signals, family: set[int]) -> None:
+    """A signal to each process that is still there."""
+    for pid in family:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
+def _stat(pid: int) -> list[str]:
+    """State, parent, group, session and what follows in /proc/PID/stat; empty when it has gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    except (OSError, IndexError):
+        return []
+
+
+def _lives(pid: int) -> bool:
+    """Whether a process is there and more than an entry that nobody has collected."""
+    return _stat(pid)[:1] not in ([], ["Z"], ["X"])
 
 
 def _descendants(root: int) -> list[int]:
-    """Children of children, as /proc tells; none where there is no /proc."""
+    """Children of children, and the rest of the session that `root` began; none without /proc."""
     children: dict[int, list[int]] = {}
+    open_ = [root]
     for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            parent = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
-        except (OSError, IndexError, ValueError):
+        pid = int(entry.name)
+        if not (stat := _stat(pid)):
             continue
-        children.setdefault(parent, []).append(int(entry.name))
-    found, open_ = [], [root]
+        children.setdefault(int(stat[1]), []).append(pid)
+        if int(stat[3]) == root and pid != root:
+            open_.append(pid)
+    found = set(open_)
     while open_:
-        for child in children.get(open_.pop(), []):
-            found.append(child)
-            open_.append(child)
-    return found
+        new = [pid for pid in children.get(open_.pop(), []) if pid not in found]
+        found.update(new)
+        open_ += new
+    return sorted(found - {root})

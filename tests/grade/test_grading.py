@@ -205,6 +205,10 @@ def running(words):
             "time.sleep(30)",
             "more than 64 processes|ran for more than",
         ),
+        (
+            "import os, time\nif not os.fork(): time.sleep(30)\nos._exit(3)",
+            "it ended with exit status 3",
+        ),
         ("while True: print('x' * 10_000)", "File too large|printed more than 1 MiB"),
     ],
 )
