@@ -151,8 +151,14 @@ def _memory(family: list[int]) -> int:
 
 
 def _kill(process: subprocess.Popen) -> None:
-    """End a process and all that came of it: all stand still first, so that none begins another."""
+    """End a process and all that came of it: behind a wall, they die with the first.
+
+    Elsewhere all stand still before any is killed, so that none begins another meanwhile.
+    """
     family: set[int] = set()
+    if walls() == "bubblewrap":
+        family.update(_descendants(process.pid))
+        process.kill()
     for _ in range(PROCESSES):
         living = [process.pid] if process.poll() is None else []
         new = {*living, *_descendants(process.pid)} - family
