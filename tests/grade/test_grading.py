@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shutil
+import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -156,7 +157,16 @@ def hand_in(folder, files):
 
 
 @pytest.fixture(scope="module")
-def graded(tmp_path_factory):
+def work():
+    """Where the processes of these tests work: their command lines name it, and no others do."""
+    with tempfile.TemporaryDirectory() as place, pytest.MonkeyPatch.context() as patch:
+        Path(place).chmod(0o755)  # run as root, grading becomes nobody, who must get there
+        patch.setattr(tempfile, "tempdir", place)
+        yield place
+
+
+@pytest.fixture(scope="module")
+def graded(tmp_path_factory, work):
     """The whole class, graded in one go."""
     place = tmp_path_factory.mktemp("class")
     for name, (files, _) in CLASS.items():
@@ -181,9 +191,9 @@ def test_each_gets_its_own_report(graded, name):
         assert mark.points == pytest.approx(share * mark.of), mark.message
 
 
-def test_a_harmful_one_leaves_nothing_behind(graded):
+def test_a_harmful_one_leaves_nothing_behind(graded, work):
     assert sorted(path.name for path in GOOD.iterdir()) == ["analysis.md", "fields.csv", "model.py"]
-    assert not running("grade/spec.py")
+    assert not running(work)
 
 
 def running(words):
@@ -213,7 +223,7 @@ def running(words):
     ],
 )
 def test_where_no_wall_can_be_built_limits_hold_and_the_report_says_so(
-    text, words, tmp_path, monkeypatch
+    text, words, tmp_path, monkeypatch, work
 ):
     monkeypatch.setattr(sandbox, "walls", lambda: "limits only")
     monkeypatch.setattr(sandbox, "SECONDS", 20)
@@ -221,7 +231,7 @@ def test_where_no_wall_can_be_built_limits_hold_and_the_report_says_so(
     (found,) = grading.grade([tmp_path / "one"], rubric.read(), quick=True, kept=tmp_path / "kept")
     assert any(word in found.marks[0].message for word in words.split("|"))
     assert "not walled in" in report.to_html([found], rubric.read())
-    assert not running("grade/spec.py")
+    assert not running(work)
 
 
 def test_a_mistake_that_leads_on_is_counted_once(graded):
