@@ -10,7 +10,6 @@ from torch import nn
 
 from mnist_utils.describe import read
 from mnist_utils.describe.fields import fields
-from mnist_utils.describe.rows import find
 
 
 class Written(nn.Module):
@@ -54,6 +53,20 @@ def zoo(name, **options):
     """One of torchvision's networks; GoogLeNet and Inception without their slow initialisation."""
     slow = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
     return torchvision.models.get_model(name, **slow, **options)
+
+
+def find(rows, name):
+    """Position of the row that is shown under a name."""
+    return next(i for i, row in enumerate(rows) if row.shown and row.name == name)
+
+
+def chain(rows, index):
+    """The windows from the image to a row that one after the other lead to."""
+    windows = []
+    while index:
+        windows.append(rows[index].windows)
+        (index,) = rows[index].inputs
+    return windows[::-1]
 
 
 def seen(model, input_shape, name=None, **options):

@@ -3,8 +3,8 @@
 To use it: `describe(model)`, or `python -m mnist_utils.describe --help`. To understand it: `fields`
 is the lesson's recurrence for branches as well, `costs` its arithmetic, `measured` a second route.
 `show` prints. Machinery, not needed: `reader` runs the network under `guards`, `follow` follows its
-data, `dims` where the axes lie; `rules` is the table of PyTorch's operations, `operations`,
-`products` and `steps` know what each reads; `channels` tells a concatenation's branches apart.
+data, `layout` where the units of a map lie in it; `rules` is the table of PyTorch's operations, and
+`operations` and `steps` know what each reads.
 """
 
 __all__ = ["Description", "Line", "describe", "read"]

@@ -9,6 +9,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from contextlib import redirect_stdout
+from operator import attrgetter
 
 from mnist_utils import command
 from mnist_utils.errors import InputError, first_line
@@ -22,16 +23,13 @@ def load(target: str):
     if not module_name or not attribute:
         raise InputError(f"{target!r} is not module:name; try mnist_utils.models:Model3")
     try:
-        found = importlib.import_module(module_name)
+        module = importlib.import_module(module_name)
     except (Exception, SystemExit) as error:
         raise InputError(f"{module_name!r} cannot be imported: {first_line(error)}") from error
-    for part in attribute.split("."):
-        try:
-            found = getattr(found, part)
-        except Exception as error:
-            raise InputError(
-                f"{module_name!r} has no {attribute!r}; is the name spelt right?"
-            ) from error
+    try:
+        found = attrgetter(attribute)(module)
+    except Exception as error:
+        raise InputError(f"{module_name!r} has no {attribute!r}; is it spelt right?") from error
     if callable(found) and not isinstance(found, nn.Module):
         # torchvision would download a backbone's weights, and no count needs them.
         none = {"weights_backbone": None}
@@ -67,11 +65,6 @@ def parser() -> command.Parser:
         "convolution takes three channels, else 1 28 28",
     )  # fmt: skip
     parser.add_argument(
-        "--without-global-context", action="store_true",
-        help="leave out of the fields what squeeze-and-excitation, or GroupNorm's statistics, "
-        "show to every unit: the whole image",
-    )  # fmt: skip
-    parser.add_argument(
         "--brief", action=argparse.BooleanOptionalAction,
         help="convolutions, pools and containers only, as deep as 40 lines allow; usual on a "
         "terminal for a network of more rows than that",
@@ -92,10 +85,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with warnings.catch_warnings(), redirect_stdout(sys.stderr):  # what a network prints itself
         warnings.simplefilter("ignore")
         model = load(options.target)
-        found = describe(model, options.input, global_context=not options.without_global_context)
-    brief = options.brief
-    if brief is None:
-        brief = sys.stdout.isatty() and len(found.rows) > LONG
+        found = describe(model, options.input)
+    long = sys.stdout.isatty() and len(found.rows) > LONG
+    brief = long if options.brief is None else options.brief
     if options.json:
         print(found.to_json())
     else:

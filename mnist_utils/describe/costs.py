@@ -21,7 +21,7 @@ def formula(products: Iterable[Sequence[int]]) -> str:
 
 
 class Cost(NamedTuple):
-    """What one layer holds and computes for one sample."""
+    """What one layer holds and computes for one sample; the columns of `table.Line`."""
 
     name: str
     kind: str
@@ -30,7 +30,7 @@ class Cost(NamedTuple):
     parameter_formula: str = ""
     macs: int = 0
     mac_formula: str = ""
-    nbytes: int = 0  # newly written output; 0 for views and in-place layers
+    activation_bytes: int = 0  # newly written output; 0 for views and in-place layers
 
 
 def costs(model: nn.Module, rows: Sequence[Row]) -> tuple[list[Cost], list[Cost]]:
@@ -41,7 +41,7 @@ def costs(model: nn.Module, rows: Sequence[Row]) -> tuple[list[Cost], list[Cost]
     """
     parameters = dict(model.named_parameters())
     by_row = [
-        _cost(row.name, row.kind, [parameters.pop(name) for name in row.parameters], row)
+        _cost(row.name, row.kind, map(parameters.pop, row.parameters), row.products, row.nbytes)
         for row in rows
     ]
     modules, left = dict(model.named_modules()), {}
@@ -51,15 +51,9 @@ def costs(model: nn.Module, rows: Sequence[Row]) -> tuple[list[Cost], list[Cost]
     return by_row, unused
 
 
-def _cost(name: str, kind: str, parameters: Iterable[nn.Parameter], row: Row | None = None) -> Cost:
-    parameters, products = list(parameters), row.products if row else ()
-    return Cost(
-        name,
-        kind,
-        sum(p.numel() for p in parameters),
-        sum(p.numel() for p in parameters if not p.requires_grad),
-        formula(p.shape for p in parameters),
-        sum(prod(p) for p in products),
-        formula(products),
-        row.nbytes if row else 0,
-    )
+def _cost(name: str, kind: str, parameters: Iterable, products=(), nbytes: int = 0) -> Cost:
+    parameters = list(parameters)
+    count = sum(p.numel() for p in parameters)
+    frozen = sum(p.numel() for p in parameters if not p.requires_grad)
+    macs, on_paper = sum(map(prod, products)), formula(p.shape for p in parameters)
+    return Cost(name, kind, count, frozen, on_paper, macs, formula(products), nbytes)

@@ -19,8 +19,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from mnist_utils.describe.dims import AXES
-from mnist_utils.describe.rows import Row, reads_of
+from mnist_utils.describe.rows import AXES, Row
 from mnist_utils.describe.steps import Steps
 from mnist_utils.errors import InputError
 from mnist_utils.receptive_field import Window
@@ -88,6 +87,7 @@ class Unknown(NamedTuple):
     reason: str
 
 
+@lru_cache(4096)
 def after(field: Field, window: Window | Steps) -> Field:
     """The field after one more layer; for a window, `receptive_field`'s two lines.
 
@@ -129,20 +129,16 @@ def merge(fields: Sequence[Field], units: int, pixels: int) -> Field | None:
     if local and len(jumps) > 1 and units > 1:
         return None
     if fixed and units > 1:  # what is global must cover, in the image, what the others see
-        clipped = [(max(first, 0), min(last, pixels - 1)) for first, last in _first(fields)]
-        first, last = _union(s for f, s in zip(fields, clipped, strict=True) if f.fixed)
+        spans = (f.span(0) for f in fields if f.fixed)
+        first, last = _union((max(first, 0), min(last, pixels - 1)) for first, last in spans)
         for f in local:
             if f.span(0)[0] < first > 0 or f.span(units - 1)[1] > last < pixels - 1:
                 return None
         return Field(((first, last),), max(jumps), True, aligned)
     if fixed or len(jumps) > 1:
-        return Field((_union(_first(fields)),), max(jumps), True, aligned)
+        return Field((_union(f.span(0) for f in fields),), max(jumps), True, aligned)
     spans = tuple(_union(f.span(u) for f in local) for u in range(turn))
     return _shortest(Field(spans, int(turn * max(jumps)), False, aligned))
-
-
-def _first(fields: Sequence[Field]) -> list[tuple[int, int]]:
-    return [f.span(0) for f in fields]
 
 
 def _union(spans: Iterable[tuple[int, int]]) -> tuple[int, int]:
@@ -157,54 +153,28 @@ def fields(rows: Sequence[Row], global_context: bool = True) -> list[tuple[Field
     `global_context=False` leaves such branches out where a local one goes beside them.
     """
     image, found = rows[0].extent, [(Field(), Field())]
-    groups = [found[:]]  # by row, the fields of each group of its channels
-    for i, row in enumerate(rows[1:], start=1):
-        groups.append([])
-        for reads in reads_of(rows, i):
-            inputs = []
-            for j, chosen in reads.items():
-                part = found[j]
-                if len(chosen) < len(groups[j]) and not isinstance(part, Unknown):
-                    part = _meet(rows[j], [groups[j][g] for g in chosen], image, global_context)
-                inputs.append(part)
-            groups[i].append(_field(row, inputs, image, global_context))
-        found.append(_meet(row, groups[i], image, global_context))
+    for row in rows[1:]:
+        seen = [found[i] for i in row.inputs]
+        seen = [s if isinstance(s, Unknown) else tuple(map(after, s, row.windows)) for s in seen]
+        if row.reason or not seen:
+            seen.append(Unknown(row.name, row.reason or CONSTANT))
+        found.append(_meet(row, seen, image, global_context))
+        fixed = all(getattr(axis, "fixed", True) for one in seen for axis in one)
+        if row.alike and global_context and not fixed:
+            reason = "tokens that see the image lie beside units of smaller fields"
+            found[-1] = Unknown(row.name, reason)
     return found
-
-
-def _field(row: Row, inputs: list, image: tuple[int, int], global_context: bool):
-    inputs = _varying(inputs)
-    for found in inputs:
-        if isinstance(found, Unknown):
-            return found
-    if row.reason or not inputs:
-        return Unknown(row.name, row.reason or CONSTANT)
-    if not global_context:
-        inputs = _local(inputs)
-    if row.alike and not all(field.fixed for found in inputs for field in found):
-        return Unknown(row.name, "tokens that see the image lie beside units of smaller fields")
-    moved = [tuple(map(after, found, row.windows)) for found in inputs]
-    return _meet(row, moved, image, True)
-
-
-def _varying(found: list) -> list:
-    """Constants beside maps see nothing, and take nothing from what those see."""
-    constant = [isinstance(one, Unknown) and one.reason == CONSTANT for one in found]
-    return found if all(constant) else [o for o, c in zip(found, constant, strict=True) if not c]
-
-
-def _local(found: list) -> list:
-    return [i for i in found if not (i[0].fixed or i[1].fixed)] or found
 
 
 def _meet(row: Row, found: list, image: tuple[int, int], global_context: bool):
     """The fields along both axes of channels, or of branches, taken together."""
-    found = _varying(found)
+    # Constants beside maps see nothing, and take nothing from what those see.
+    found = [f for f in found if getattr(f, "reason", "") != CONSTANT] or found[:1]
     for one in found:
         if isinstance(one, Unknown):
             return one
     if not global_context:
-        found = _local(found)
+        found = [f for f in found if not (f[0].fixed or f[1].fixed)] or found
     if len(found) == 1:
         return found[0]
     both = []
@@ -216,22 +186,6 @@ def _meet(row: Row, found: list, image: tuple[int, int], global_context: bool):
             return Unknown(row.name, f"branches of {why} meet: its units see fields of many sizes")
         both.append(field)
     return tuple(both)
-
-
-def chain(rows: Sequence[Row], index: int) -> list[tuple[Window, Window]]:
-    """The windows from the image to row `index`, for `receptive_field` and `variance`.
-
-    Raises InputError when branches meet on the way, or units are not windows: no single chain.
-    """
-    windows = []
-    while index:
-        row = rows[index]
-        slide = all(isinstance(window, Window) for window in row.windows)
-        if row.reason or len(row.inputs) != 1 or not slide:
-            raise InputError(f"{row.name} has no single chain of windows to the image")
-        windows.append(row.windows)
-        index = row.inputs[0]
-    return windows[::-1]
 
 
 # --- The exact pixels -------------------------------------------------------------------------
@@ -247,25 +201,20 @@ def pixels(rows: Sequence[Row], index: int, unit: tuple[int, int]) -> Tensor:
     """
     if not all(0 <= u < n for u, n in zip(unit, rows[index].extent, strict=True)):
         raise InputError(f"unit={unit} is outside the map of {rows[index].extent} units")
-    here = torch.zeros(rows[index].extent)
-    here[unit] = 1
-    reached = {(index, group): here for group in range(len(rows[index].reads) or 1)}
+    reached = {index: torch.zeros(rows[index].extent)}
+    reached[index][unit] = 1
     for i in range(index, 0, -1):
-        for group, reads in enumerate(reads_of(rows, i)):
-            if (i, group) not in reached:
-                continue
-            if rows[i].reason:
-                raise InputError(f"{rows[i].name} cannot be read: {rows[i].reason}")
-            mask = reached.pop((i, group))
-            for j, chosen in reads.items():
-                down, across = (
-                    _taps(w, *n)
-                    for w, *n in zip(rows[i].windows, rows[i].extent, rows[j].extent, strict=True)
-                )
-                seen = (down.T @ mask @ across > 0).float()
-                for g in chosen:
-                    reached[j, g] = torch.maximum(reached.get((j, g), torch.zeros(1)), seen)
-    return reached.get((0, 0), torch.zeros(rows[0].extent)) > 0
+        if i not in reached:
+            continue
+        row, mask = rows[i], reached.pop(i)
+        if row.reason:
+            raise InputError(f"{row.name} cannot be read: {row.reason}")
+        for j in row.inputs:
+            sizes = zip(row.windows, row.extent, rows[j].extent, strict=True)
+            down, across = (_taps(*one) for one in sizes)
+            seen = (down.T @ mask @ across > 0).float()
+            reached[j] = torch.maximum(reached.get(j, torch.zeros(1)), seen)
+    return reached.get(0, torch.zeros(rows[0].extent)) > 0
 
 
 def pixels_with_holes(rows: Sequence[Row], found: Sequence) -> dict[int, list[int]]:
@@ -274,7 +223,7 @@ def pixels_with_holes(rows: Sequence[Row], found: Sequence) -> dict[int, list[in
     Holes open where a dilated kernel, or a strided one, steps further than the field before it is
     wide; later rows may close them again.
     """
-    open_, counts = set(), {}
+    counts = {}
     for i, row in enumerate(rows):
         known = [j for j in row.inputs if not isinstance(found[j], Unknown)]
         opens = any(
@@ -282,7 +231,7 @@ def pixels_with_holes(rows: Sequence[Row], found: Sequence) -> dict[int, list[in
             for j in known
             for w, f in zip(row.windows, found[j], strict=True)
         )
-        if isinstance(found[i], Unknown) or not (opens or open_.intersection(known)):
+        if isinstance(found[i], Unknown) or not (opens or counts.keys() & set(known)):
             continue
         mask = pixels(rows, i, tuple(n // 2 for n in row.extent))
         if (inside := bounding_box(mask)) is None:
@@ -290,7 +239,6 @@ def pixels_with_holes(rows: Sequence[Row], found: Sequence) -> dict[int, list[in
         (top, bottom), (left, right) = inside
         read, box = int(mask.sum()), (bottom - top + 1) * (right - left + 1)
         if read < box:
-            open_.add(i)
             counts[i] = [read, box]
     return counts
 

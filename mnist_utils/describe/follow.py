@@ -7,42 +7,18 @@ in `forward`.
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+import numpy
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map_only
 
-from mnist_utils.describe import channels, guards
-from mnist_utils.describe.dims import (
-    AXES,
-    BROADCAST,
-    HEIGHT,
-    POINT,
-    WIDTH,
-    Dims,
-    Unreadable,
-    blended,
-    extent_of,
-    has_tokens,
-    is_interleaved,
-    mixed,
-    size_of,
-)
-from mnist_utils.describe.operations import (
-    Operation,
-    cat,
-    convolution,
-    cut,
-    join,
-    pad,
-    pool,
-    slid,
-    statistics,
-    whole,
-)
-from mnist_utils.describe.products import ATTENTION, attend, matmul, multiply_adds
-from mnist_utils.describe.rows import Reads, Row
-from mnist_utils.describe.rules import READS_VALUES, RULE_OF, SHAPE_ONLY
+from mnist_utils.describe import guards, operations
+from mnist_utils.describe.layout import Layout, Unreadable, add, row_of_units, together
+from mnist_utils.describe.operations import Operation, multiply_adds
+from mnist_utils.describe.rows import Row
+from mnist_utils.describe.rules import READS_VALUES, RULE_OF, SEVERAL, SHAPE_ONLY
 from mnist_utils.errors import InputError
 
 
@@ -78,8 +54,9 @@ class Reader(TorchDispatchMode):
         super().__init__()
         self.stop_at_device = stop_at_device
         self.model, self.path, self.layers = model, [""], []
-        self.rows = [Row("input", "input", ())]
-        self.state: dict[tuple, tuple[int, Dims, Tensor | None]] = {}  # row, dims, groups
+        self.rows = [Row("input", "input", (), input_shape[1:])]
+        self.state: dict[tuple, Layout] = {}
+        self.whole: dict[tuple, int] = {}  # rows -> the one that takes them together
         self.unread: set[int] = set()  # storages that were written in parts, or hold statistics
         self.drawn: set[int] = set()  # storages that hold what was drawn at random
         self.writer: dict[int, int] = {}  # storage -> the row that first wrote to it
@@ -87,12 +64,11 @@ class Reader(TorchDispatchMode):
         self.paths, self.taken = dict(model.named_modules()), set()
         self.unused = {self._storage(p): name for name, p in model.named_parameters()}
         dtypes = [p.dtype for p in model.parameters() if p.is_floating_point()]
-        dtype = dtypes[0] if dtypes else torch.get_default_dtype()
+        dtype = [*dtypes, torch.get_default_dtype()][0]
         self.image = torch.zeros(1, *input_shape, dtype=dtype, device=device)
-        labels = ("N", None, HEIGHT, WIDTH)
-        dims = tuple(((n, k),) for n, k in zip(self.image.shape, labels, strict=True))
-        self.rows[0].extent = extent_of(dims)
-        self._bind(self.image, 0, dims)
+        _, height, width = input_shape
+        places = row_of_units(height, 4, 2), row_of_units(width, 4, 3), row_of_units(1, 4, 1)
+        self._bind(self.image, Layout(input_shape[1:], ((0,),), *places))
 
     def run(self) -> list[Row]:
         for name, module in self.paths.items():
@@ -108,7 +84,7 @@ class Reader(TorchDispatchMode):
             )
         known = len(self.rows)
         for t in tensors_in([output]):
-            if self.depends(t) and self._lookup(t)[0] >= known:  # it was written in parts
+            if self.depends(t) and self._lookup(t).row >= known:  # it was written in parts
                 self.rows[-1].name = self.rows[-1].kind = "output"
                 self.rows[-1].shown, self.rows[-1].output_shape = True, tuple(t.shape[1:])
         # A ModuleList is never called itself: it is a container of what it holds.
@@ -122,7 +98,6 @@ class Reader(TorchDispatchMode):
         place = {old: new for new, old in enumerate(order)}
         for row in self.rows:
             row.inputs = tuple(place[i] for i in row.inputs)
-            row.reads = tuple(tuple((place[i], g) for i, g in group) for group in row.reads)
             row.inside = tuple(place[i] for i in row.inside)
         return [self.rows[i] for i in order]
 
@@ -159,17 +134,17 @@ class Reader(TorchDispatchMode):
         results = [t for t in outputs if self.depends(t)]
         made = len(self.rows) > layer.first
         if results:
-            index, dims, groups = self._lookup(results[0])
-            if index < layer.first and (layer.leaf or not made):  # it returned its input
-                index = self._new((index,), dims, reads=channels.unchanged(index, groups))
-                self._bind(results[0], index, dims, groups)
+            layout = self._lookup(results[0])
+            if layout.row < layer.first and (layer.leaf or not made):  # it returned its input
+                layout = add(self.rows, layout)
+                self._bind(results[0], layout)
                 layer.leaf = True
-            if layer.leaf and is_interleaved(dims):
-                self.rows[index].reason = "it lays height or width out together with something else"
+            index = self._shown_by(layout)
         elif made and not (outputs and self.rows[-1].inputs):
             index = len(self.rows) - 1
         elif made or layer.kind or layer.products or layer.parameters:  # depends on weights only
-            index = self._new((), ())
+            index = len(self.rows)
+            self.rows.append(Row("", "", ()))
         else:
             return
         name = self._unique(layer)
@@ -202,10 +177,20 @@ class Reader(TorchDispatchMode):
         row.output_shape = last.output_shape
         self.rows.append(row)
 
-    def _new(self, inputs, dims: Dims, windows=(POINT, POINT), reason="", reads: Reads = ()) -> int:
-        inputs = tuple(dict.fromkeys(inputs))
-        self.rows.append(Row("", "", inputs, extent_of(dims), tuple(windows), reason, reads=reads))
-        return len(self.rows) - 1
+    def _shown_by(self, layout: Layout) -> int:
+        """The row to show for a layer's output."""
+        reads = layout.reads
+        if reads not in self.whole:
+            try:
+                index = together(self.rows, layout)
+            except Unreadable as error:
+                if not layout.tangled():  # what comes after may be read again
+                    layout = add(self.rows, layout)
+                for (index,) in layout.reads:
+                    self.rows[index].reason = str(error)
+            self.rows[index].slid = self.rows[layout.row].slid
+            self.whole[reads] = index
+        return self.whole[reads]
 
     # Tensors
 
@@ -215,19 +200,24 @@ class Reader(TorchDispatchMode):
     def _key(self, t: Tensor) -> tuple:
         return self._storage(t), t.storage_offset(), tuple(t.shape), t.stride()
 
-    def _bind(self, t: Tensor, index: int, dims: Dims, groups: Tensor | None = None) -> None:
-        self.state[self._key(t)] = (index, dims, groups)
-        self.writer.setdefault(self._storage(t), index)
+    def _bind(self, t: Tensor, layout: Layout) -> None:
+        self.state[self._key(t)] = layout
+        self.writer.setdefault(self._storage(t), layout.row)
         self.alive.append(t)
 
     def depends(self, t: Tensor) -> bool:
         return self._key(t) in self.state or self._storage(t) in self.unread
 
-    def _lookup(self, t: Tensor) -> tuple[int, Dims, Tensor | None]:
+    def _lookup(self, t: Tensor) -> Layout:
         if self._key(t) not in self.state:
-            index = self._new((0,), (), reason="it reads a tensor that was written in parts")
-            self._bind(t, index, tuple(mixed((), n) for n in t.shape))
+            self._unknown((0,), [t], "it reads a tensor that was written in parts")
         return self.state[self._key(t)]
+
+    def _unknown(self, inputs: Sequence[int], outputs: Sequence[Tensor], reason: str) -> None:
+        self.rows.append(Row("", "", tuple(dict.fromkeys(inputs)), reason=reason))
+        for out in outputs:
+            nothing = numpy.zeros([1] * out.dim(), int)
+            self._bind(out, Layout((1, 1), ((len(self.rows) - 1,),), nothing, nothing, nothing))
 
     def refuse_values(self) -> None:
         where = self.path[-1] or type(self.model).__name__
@@ -258,8 +248,7 @@ class Reader(TorchDispatchMode):
         alone = not self.layers or not self.layers[-1].leaf  # TorchScript's code, for example
         if alone:
             self.open_call(name)
-        known = [(t, *self._lookup(t)) for t in maps if name != "copy_" or t is not args[0]]
-        maps, groups = [one[:3] for one in known], [one[3] for one in known]
+        maps = [(t, self._lookup(t)) for t in maps if name != "copy_" or t is not args[0]]
         used = dict.fromkeys(self._storage(t) for t in tensors)
         self.layers[-1].parameters += [self.unused.pop(s) for s in used if s in self.unused]
         out = func(*args, **(kwargs or {}))
@@ -268,14 +257,16 @@ class Reader(TorchDispatchMode):
         if by_chance and not maps:
             self.drawn |= {self._storage(t) for t in outputs}
             self.alive += outputs
-        rule = join if _pointwise(func) else RULE_OF.get(name.rstrip("_"))
+        rule = operations.join if _pointwise(func) else RULE_OF.get(name.rstrip("_"))
         if maps and outputs and name not in SHAPE_ONLY:
-            op = Operation(name.rstrip("_"), arguments, maps, tuple(outputs[0].shape))
-            self._follow(rule, op, groups, outputs)
+            call = _on_numbers(func, (args, kwargs or {}), [t for t, _ in maps])
+            shape = tuple(outputs[0].shape)
+            op = Operation(name.rstrip("_"), arguments, call, maps, shape, self.rows)
+            self._follow(rule, op, outputs)
         written = [arguments.get(s.name) for s in schema if s.alias_info and s.alias_info.is_write]
         for t in tensors_in(written):
-            itself = rule is join and len(maps) == 1 and maps[0][0] is t and name != "copy_"
-            if not itself and (maps or self.depends(t)):
+            itself = rule is operations.join and [m is t for m, _ in maps] == [True]
+            if (name == "copy_" or not itself) and (maps or self.depends(t)):
                 self._forget_views(t, known=bool(maps and outputs))
         if alone:
             self.close(out)
@@ -290,91 +281,58 @@ class Reader(TorchDispatchMode):
         self.unread.add(storage)
         self.alive.append(written)
 
-    def _follow(self, rule, op: Operation, groups: list, outputs: list[Tensor]) -> None:
-        inputs = [index for _, index, _ in op.maps]
+    def _follow(self, rule, op: Operation, outputs: list[Tensor]) -> None:
+        inputs, made = [layout.row for _, layout in op.maps], len(self.rows)
         first = next((v for v in op.arguments.values() if isinstance(v, Tensor)), None)
         try:
-            if op.name in ATTENTION or (rule is matmul and len(op.maps) > 1):
-                self._attend(op, groups, outputs[0])
-                self._keep(outputs[1:])
-                return
             if rule is None:
                 raise Unreadable(f"{op.name} is not in the table of operations")
-            if rule not in (join, cat, matmul) and (len(op.maps) > 1 or first is not op.maps[0][0]):
+            if rule not in SEVERAL and (len(op.maps) > 1 or first is not op.maps[0][0]):
                 raise Unreadable("its weights or indices are computed from the image")
-            dims, windows = rule(op)
-            if dims is None:
-                return
-            maps = [(i, own, g) for (_, i, own), g in zip(op.maps, groups, strict=True)]
-            tokens = rule is cat and has_tokens(dims[op.arguments["dim"]])
-            if rule is join or tokens:
-                maps = [self._spread(*one, dims) for one in maps]
-                if axes := statistics(op):
-                    maps.append(self._pooled(op, maps, dims, axes))
-                    dims = tuple(map(blended, dims))
-                inputs = [index for index, *_ in maps]
-            follow = channels.follow(rule, op, maps, dims, outputs)
+            layouts = rule(op)
         except Unreadable as error:
-            index = self._new(inputs, (), reason=str(error))
-            for out in outputs:
-                self._bind(out, index, tuple(mixed((), n) for n in out.shape))
+            del self.rows[made:]
+            self._unknown(inputs, outputs, str(error))
             return
-        made = [(self._new(inputs, dims, windows, reads=reads), g) for g, reads in follow]
-        if rule in (convolution, pool):
-            self.rows[-1].slid = tuple(slid(op))
-        taken = rule is cut and list(windows) == [BROADCAST, BROADCAST]
-        self.rows[-1].alike = taken or (tokens and len(maps) > 1)
-        for k, out in enumerate(outputs):
-            if len(dims) == out.dim():  # split gives maps with fewer channels each
-                fitted = zip(dims, out.shape, strict=True)
-                own = tuple(d if size_of(d) == n else mixed(d, n) for d, n in fitted)
-                index, its_groups = made[min(k, len(made) - 1)]
-                self._bind(out, index, own, its_groups)
-            else:
-                self._keep([out])
+        if rule in (operations.convolution, operations.pool):
+            before = self.rows[inputs[0]]  # what the same layer padded has no name yet
+            padded = [] if before.name else [w.padding for w in before.windows]
+            slid = operations.slides(op)
+            for k, padding in enumerate(padded[: len(slid)]):
+                slid[k] = slid[k]._replace(padding=slid[k].padding + padding)
+            for row in self.rows[made:]:
+                row.slid = tuple(slid)
+        if not isinstance(layouts, list):
+            layouts = [layouts] * len(outputs)
+        for layout, out in zip(layouts, outputs, strict=True):
+            if layout is None:
+                continue
+            fitting = zip(layout.shape, out.shape, strict=False)
+            if len(layout.shape) == out.dim() and all(m in (1, n) for m, n in fitting):
+                self._bind(out, layout)
+            else:  # statistics beside the result: what reads them is not followed
+                self.unread.add(self._storage(out))
+                self.alive.append(out)
 
     def wrap(self, output: Tensor, padded: Tensor, widths: Sequence[int]) -> None:
         """Circular padding, which PyTorch writes in parts."""
         arguments = {"input": padded, "pad": list(widths)}
-        index, dims, groups = self._lookup(padded)
-        op = Operation("circular_pad", arguments, [(padded, index, dims)], tuple(output.shape))
-        self._follow(pad, op, [groups], [output])
+        maps, shape = [(padded, self._lookup(padded))], tuple(output.shape)
+        op = Operation("circular_pad", arguments, None, maps, shape, self.rows)
+        self._follow(operations.pad, op, [output])
 
-    def _keep(self, outputs: list[Tensor]) -> None:
-        """Statistics beside the result: what reads them is not followed."""
-        self.unread |= {self._storage(out) for out in outputs}
-        self.alive += outputs
 
-    def _attend(self, op: Operation, groups: list, output: Tensor) -> None:
-        """Pool what is summed over, spread it over the units that remain, and join."""
-        dims, pooled = attend(op)
-        inputs = []
-        for (_, index, _), g, (rest, windows, summed) in zip(op.maps, groups, pooled, strict=True):
-            if channels.vary(g) - {summed}:
-                raise Unreadable("it multiplies maps whose channels see different fields")
-            if g is not None or any(w != POINT for w in windows):
-                index = self._new((index,), rest, windows)
-            inputs.append(self._spread(index, rest, None, dims)[0])
-        self._bind(output, self._new(inputs, dims), dims)
+def _on_numbers(func, given: tuple, maps: Sequence[Tensor]):
+    """The same operation on numbers in place of its maps, and zeros in place of other tensors."""
 
-    def _spread(self, index: int, own: Dims, groups: Tensor | None, dims: Dims) -> tuple:
-        """A map of one unit that meets a larger one is read by all of its units."""
-        pairs = zip(extent_of(own), extent_of(dims), strict=True)
-        spread = [BROADCAST if n == 1 and m > 1 else POINT for n, m in pairs]
-        if BROADCAST in spread:
-            index = self._new((index,), dims, spread, reads=channels.unchanged(index, groups))
-        return index, own, groups
-
-    def _pooled(self, op: Operation, maps: list, dims: Dims, axes: list[int]) -> tuple:
-        """The statistics of a normalisation: pooled over the whole map, read by all units."""
-        [(groups, reads)] = channels.follow(statistics, op, maps, dims)
-        pooled = self._new((i for i, *_ in maps), (), whole(dims, axes), reads=reads)
-        self.rows[pooled].extent = tuple(
-            1 if k in axes else n for k, n in enumerate(extent_of(dims))
+    def call(*numbers: Tensor):
+        number_of = dict(zip(map(id, maps), numbers, strict=True))
+        args, kwargs = tree_map_only(
+            Tensor, lambda t: number_of.get(id(t), torch.zeros(t.shape, dtype=torch.double)), given
         )
-        spread = [BROADCAST if k in axes else POINT for k in AXES]
-        index = self._new((pooled,), dims, spread, reads=channels.unchanged(pooled, groups))
-        return index, dims, groups
+        return func(*args, **kwargs)
+
+    return call
 
 
 def _pointwise(func) -> bool:
@@ -384,19 +342,15 @@ def _pointwise(func) -> bool:
     return torch.Tag.pointwise in func.tags or torch.Tag.pointwise in plain.tags
 
 
+@dataclass(eq=False)
 class _Calls(TorchFunctionMode):
     """Name what stands in `forward` itself: `F.relu`, `torch.flatten`, `x + y`."""
 
-    def __init__(self, reader: Reader):
-        super().__init__()
-        self.reader = reader
+    reader: Reader
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
-        if (
-            self.reader.stop_at_device
-            and func in guards.ASKS_DEVICE
-            and self.reader.depends(args[0])
-        ):
+        asks = self.reader.stop_at_device and func in guards.ASKS_DEVICE
+        if asks and self.reader.depends(args[0]):
             raise RuntimeError("it asks which device its image is on")
         name = getattr(func, "__name__", "call")
         if name in READS_VALUES and any(self.reader.depends(t) for t in tensors_in(args)):

@@ -1,9 +1,11 @@
 """What a network may not do while it is read: go by chance, or work in threads of its own."""
 
+import pickle
 import random
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from unittest.mock import patch
 
 import numpy
 import torch
@@ -19,21 +21,15 @@ CHANCE = (
 @contextmanager
 def no_chance() -> Iterator[None]:
     """Leave the random states as they were; refuse a network that used Python's or NumPy's."""
-    python, of_numpy = random.getstate(), numpy.random.get_state()
-    before = _states()
+    before = random.getstate(), numpy.random.get_state()
     try:
         with torch.random.fork_rng(devices=[]):
             yield
-        if _states() != before:
+        if pickle.dumps((random.getstate(), numpy.random.get_state())) != pickle.dumps(before):
             raise InputError(CHANCE)
     finally:
-        random.setstate(python)
-        numpy.random.set_state(of_numpy)
-
-
-def _states() -> tuple:
-    _, keys, *rest = numpy.random.get_state()
-    return random.getstate(), keys.tobytes(), rest
+        random.setstate(before[0])
+        numpy.random.set_state(before[1])
 
 
 @contextmanager
@@ -46,11 +42,8 @@ def no_threads() -> Iterator[None]:
             raise InputError("forward starts a thread, whose operations cannot be followed")
         start(thread)
 
-    threading.Thread.start = guarded
-    try:
+    with patch.object(threading.Thread, "start", guarded):
         yield
-    finally:
-        threading.Thread.start = start
 
 
 # What tells a network where its image lies; it might go by the answer.

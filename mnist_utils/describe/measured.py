@@ -98,17 +98,17 @@ class _Linear(TorchFunctionMode):
             return x + x.mean(tuple(range(-len(args[1]), 0)), keepdim=True)
         if name in ("group_norm", "instance_norm"):
             return x + x.mean(tuple(range(2, x.dim())), keepdim=True)
-        if name in ("max_pool2d", "max_pool2d_with_indices"):
-            pooled = _average_pool(func, x, *args[1:], **kwargs)
-            return (pooled, pooled.detach().long()) if name.endswith("indices") else pooled
-        if name in ("adaptive_max_pool2d", "adaptive_max_pool2d_with_indices"):
-            pooled = F.adaptive_avg_pool2d(x, second or kwargs["output_size"])
+        if "max_pool2d" in name:
+            if name.startswith("adaptive"):
+                pooled = F.adaptive_avg_pool2d(x, second or kwargs["output_size"])
+            else:
+                pooled = _average_pool(x, *args[1:], **kwargs)
             return (pooled, pooled.detach().long()) if name.endswith("indices") else pooled
         return func(*args, **kwargs)
 
 
-def _average_pool(func, x, kernel_size, stride=None, padding=0, dilation=1, **options) -> Tensor:
-    """Average in place of the maximum: all-ones convolution of each channel, of `func`'s shape."""
+def _average_pool(x, kernel_size, stride=None, padding=0, dilation=1, **options) -> Tensor:
+    """Average in place of the maximum: all-ones convolution of each channel."""
     options.pop("return_indices", None)
     height, width = F.max_pool2d(x, kernel_size, stride, padding, dilation, **options).shape[-2:]
     kernel = (kernel_size,) * 2 if isinstance(kernel_size, int) else tuple(kernel_size)

@@ -48,13 +48,10 @@ def read(model: nn.Module, input_shape: Sequence[int] = (1, 28, 28)) -> list[Row
         raise InputError("the model has lazy parameters without a size; run one batch through it")
     without_values = any(t.is_meta for t in [*model.parameters(), *model.buffers()])
     has_values = prod(input_shape) <= MOST_VALUES and not without_values
-    try:
-        return _run(model, input_shape, "meta", has_values)
-    except _Failed as failed:  # a layer may need the values of a constant, or ask for its device
-        failure = failed
-    if has_values:
+    # On "cpu" only where it must: a layer may need a constant's values, or ask for its device.
+    for device in ("meta", "cpu") if has_values else ("meta",):
         try:
-            return _run(model, input_shape, "cpu")
+            return _run(model, input_shape, device, has_values and device == "meta")
         except _Failed as failed:
             failure = failed
     raise InputError(
@@ -72,9 +69,7 @@ class _Failed(Exception):
     """The network itself raised something; the text is " at LAYER", or empty."""
 
 
-def _run(
-    model: nn.Module, input_shape: tuple[int, ...], device: str, stop_at_device: bool = False
-) -> list[Row]:
+def _run(model: nn.Module, input_shape: tuple, device: str, stop_at_device: bool) -> list[Row]:
     """Read a copy of the network, with shapes only ("meta") or with values ("cpu").
 
     `stop_at_device`: fail where it asks which device its image is on, and might go by the answer.

@@ -4,7 +4,6 @@ An operation that is not in it is not guessed: `follow` makes it a row with a re
 """
 
 from mnist_utils.describe import operations as by
-from mnist_utils.describe.products import PRODUCTS, matmul
 
 RULES = {
     # and all that PyTorch tags as pointwise
@@ -12,29 +11,25 @@ RULES = {
     "_softmax _to_copy alias copy detach hardswish hardtanh leaky_relu lift_fresh "
     "log_sigmoid_forward native_batch_norm native_dropout native_group_norm native_layer_norm "
     "prelu rrelu_with_noise",
+    by.move: "_reshape_alias _unsafe_view channel_shuffle expand flatten flip im2col "
+    "native_channel_shuffle permute pixel_shuffle pixel_unshuffle repeat reshape roll select slice "
+    "split split_with_sizes squeeze t transpose unbind unfold unsqueeze view",
     by.cat: "cat stack",
-    by.unfold: "im2col unfold",
-    by.view: "_reshape_alias _unsafe_view flatten reshape squeeze unsqueeze view",
-    by.permute: "permute t transpose",
+    by.pick: "cumsum index index_select sort topk",
+    by.halves: "glu",
+    by.keep: "as_strided",
     by.reduce: "amax amin argmax argmin linalg_vector_norm logsumexp max mean min std sum var",
-    matmul: " ".join(PRODUCTS),
+    by.product: " ".join([*by.PRODUCTS, *by.ATTENTION]),
     by.convolution: "_convolution convolution",
     by.pool: "avg_pool1d avg_pool2d avg_pool3d max_pool2d_with_indices max_pool3d_with_indices",
     by.resize: "_adaptive_avg_pool2d _adaptive_avg_pool3d _upsample_bilinear2d_aa "
     "_upsample_nearest_exact2d adaptive_max_pool2d upsample_bicubic2d upsample_bilinear2d "
     "upsample_nearest2d",
-    by.shuffle: "pixel_shuffle pixel_unshuffle",
-    by.pad: "constant_pad_nd reflection_pad1d reflection_pad2d replication_pad1d replication_pad2d "
-    "circular_pad",
-    by.cut: "select slice",
-    by.index: "index",
-    by.along_channels: "channel_shuffle cumsum flip glu index_select native_channel_shuffle sort "
-    "split split_with_sizes topk unbind",
-    by.roll: "roll",
-    by.stretch: "expand repeat",
-    by.restride: "as_strided",
+    by.pad: "circular_pad constant_pad_nd reflection_pad1d reflection_pad2d replication_pad1d "
+    "replication_pad2d",
 }
 RULE_OF = {name: rule for rule, names in RULES.items() for name in names.split()}
+SEVERAL = {by.join, by.cat, by.product}  # which take more than one map
 SHAPE_ONLY = {f"{k}_like" for k in ("empty", "full", "ones", "rand", "randn", "zeros")}
 SHAPE_ONLY |= {"new_empty", "new_empty_strided", "new_full", "new_ones", "new_zeros"}
 READS_VALUES = {"_local_scalar_dense", "equal", "__array__", "__dlpack__", "numpy", "tolist"}

@@ -23,8 +23,7 @@ def cells(line, pixels: Sequence[int]) -> tuple[str, ...]:
     if line.receptive_field is None:
         seen = ["?"] * 3 if line.status == "unknown" else [f"({line.status})", "", ""]
     else:
-        jump = "–" if line.jump is None else show(line.jump)
-        seen = [field(line, pixels), jump, show(line.start)]
+        seen = [field(line, pixels), show(line.jump), show(line.start)]
     name = f"= {line.name}" if line.container else line.name
     windows = ["" if value is None else show(value) for value in slid]
     return (name, line.kind, *windows, show(line.output_shape or "–"), *seen, *numbers)
@@ -50,14 +49,14 @@ def pair(value) -> list:
 def show(value) -> str:
     """A number, a pair of them, or a shape."""
     if isinstance(value, (list, tuple)):
-        return "×".join("–" if v is None else show(v) for v in value)
+        return "×".join(map(show, value))
     if isinstance(value, float) and not value.is_integer():  # after upsampling
         exact = abs(Fraction(value).limit_denominator(10_000))
         whole, part = divmod(exact, 1)
         signs = {"1/2": "½", "1/4": "¼", "3/4": "¾"}
         mixed = f"{whole or ''}{signs[str(part)]}" if str(part) in signs else str(exact)
         return "−" * (value < 0) + mixed
-    return str(value)
+    return "–" if value is None else str(value)
 
 
 # --- What stands below the table ------------------------------------------------------------------
@@ -113,24 +112,24 @@ def _table(found, brief: bool) -> list[tuple[str, ...]]:
 
 
 def text(found, brief: bool = False) -> str:
-    """A table for a terminal."""
-    table = _table(found, brief)
-    told = notes(found)
+    """The table as text; `brief` shows as many levels of containers as fit in 40 lines."""
+    table, told = _table(found, brief), notes(found)
     if brief:
         told.append(f"in brief: {len(table) - 1} of {len(found.rows)} rows; --no-brief shows all")
     if not table:
         return "\n".join(told)
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    lines = []
-    for row in table:
-        sides = [c.ljust if n in LEFT else c.rjust for c, n in zip(row, COLUMNS, strict=True)]
-        lines.append("  ".join(s(w) for s, w in zip(sides, widths, strict=True)).rstrip())
+    sides = [str.ljust if name in LEFT else str.rjust for name in COLUMNS]
+    lines = [
+        "  ".join(side(*one) for side, *one in zip(sides, row, widths, strict=True)).rstrip()
+        for row in table
+    ]
     rule = "─" * (sum(widths) + 2 * len(widths) - 2)
     return "\n".join([lines[0], rule, *lines[1:], rule, *told])
 
 
 def markdown(found, brief: bool = False) -> str:
-    """A table for a README."""
+    """The table in Markdown, for a README."""
     lines = [
         "| " + " | ".join(c.replace("|", "\\|") for c in row) + " |" for row in _table(found, brief)
     ]

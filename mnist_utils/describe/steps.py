@@ -4,11 +4,14 @@ Upsampling, transposed convolution and adaptive pooling read by a pattern that r
 many units, so many positions further on.
 """
 
+from collections.abc import Sequence
 from fractions import Fraction
 from math import ceil, floor
 from typing import NamedTuple
 
 from mnist_utils.receptive_field import Window
+
+POINT, BROADCAST = Window(1), Window(1, stride=0)
 
 
 class Steps(NamedTuple):
@@ -29,6 +32,15 @@ class Steps(NamedTuple):
             return window
         kernel_size, stride, padding, dilation, border = window
         return cls((tuple(t * dilation - padding for t in range(kernel_size)),), stride, border)
+
+    def as_window(self) -> Window | None:
+        """The sliding window that it is, if it is one."""
+        [first, *more], *others = self.reads
+        dilation = more[0] - first if more else 1
+        kernel_size = 1 + len(more)
+        if others or [first, *more] != [first + t * dilation for t in range(kernel_size)]:
+            return None
+        return Window(kernel_size, self.advance, -first, dilation)
 
     def read_by(self, unit: int) -> list[int]:
         """The positions that one unit reads, beyond the map's edge where the pattern goes on."""
@@ -51,13 +63,13 @@ def transposed(kernel_size: int, stride: int, padding: int, dilation: int) -> St
 def resized(before: int, after: int, kind: str, align_corners: bool = False) -> Steps:
     """Resizing `before` units to `after`.
 
-    `kind`: nearest, nearest_exact, bilinear, bicubic; or mean, as adaptive pooling takes it.
+    `kind`: nearest, nearest_exact, bilinear, bicubic; or adaptive, as that pooling takes them.
     """
     corners = align_corners and after > 1
     ratio = Fraction(before - corners, after - corners)  # positions per unit
     reads = []
     for unit in range(ratio.denominator):
-        if kind == "mean":
+        if kind == "adaptive":
             reads.append(tuple(range(floor(unit * ratio), ceil((unit + 1) * ratio))))
             continue
         centre = unit * ratio if corners or kind == "nearest" else (unit + Fraction(1, 2)) * ratio
@@ -70,3 +82,34 @@ def resized(before: int, after: int, kind: str, align_corners: bool = False) -> 
             reach = (0,)
         reads.append(tuple(floor(centre) + r for r in reach))
     return Steps(tuple(reads), ratio.numerator, "replicate")
+
+
+def pattern(reads: Sequence[tuple[int, ...]], inputs: int) -> Window | Steps | None:
+    """The window, or the pattern, by which units read the positions `reads`; None if by none.
+
+    What it reads beyond the edge of the `inputs` positions is missing in `reads`.
+    """
+    firsts = [r[0] for r in reads if r]
+    rolled = [(i + firsts[0]) % inputs for i in range(inputs)] if firsts else []
+    if firsts == rolled != sorted(firsts) and max(map(len, reads)) == 1:
+        return Window(1, padding=min(-firsts[0], inputs - firsts[0], key=abs), border="circular")
+    if firsts != sorted(firsts):
+        return None
+    for period in range(1, len(reads) + 1):
+        phases = [range(phase, len(reads), period) for phase in range(period)]
+        whole = [max(units, key=lambda unit: len(reads[unit])) for units in phases]
+        advances = [
+            after[0] - before[0]
+            for unit, (before, after) in enumerate(zip(reads, reads[period:], strict=False))
+            if len(before) == len(after) == len(reads[whole[unit % period]]) > 0
+        ]
+        if period == 1 and firsts and not advances:  # one unit alone
+            advances = [reads[whole[0]][-1] - reads[whole[0]][0] + 1]
+        if not advances or (period > 1 and advances[0] == 0) or not all(reads[u] for u in whole):
+            continue
+        moved = [(unit // period * advances[0], reads[unit]) for unit in whole]
+        steps = Steps(tuple(tuple(p - by for p in own) for by, own in moved), advances[0])
+        inside = [[p for p in steps.read_by(u) if 0 <= p < inputs] for u in range(len(reads))]
+        if inside == list(map(list, reads)):
+            return steps.as_window() or steps
+    return None

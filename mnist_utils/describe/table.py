@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from torch import nn
 
 from mnist_utils.describe import show
-from mnist_utils.describe.costs import Cost, costs
+from mnist_utils.describe.costs import costs
 from mnist_utils.describe.fields import CONSTANT, Unknown, fields, pixels_with_holes
 from mnist_utils.describe.reader import read, uncompiled
 from mnist_utils.describe.rows import Row
@@ -58,97 +58,68 @@ class Description:
     model: str
     input_shape: tuple[int, int, int]
     rows: list[Line]
-    conclusion: str = ""  # what a unit sees before the map becomes one unit, and after that
-
-    def _total(self, column: str) -> int:
-        return sum(getattr(row, column) for row in self.rows)
-
-    @property
-    def parameters(self) -> int:
-        """All of them, frozen or not."""
-        return self._total("parameters")
-
-    @property
-    def frozen(self) -> int:
-        """Parameters that do not require a gradient."""
-        return self._total("frozen")
-
-    @property
-    def trainable(self) -> int:
-        """Parameters that do."""
-        return self.parameters - self.frozen
-
-    @property
-    def macs(self) -> int:
-        """Multiply-adds of one image."""
-        return self._total("macs")
-
-    @property
-    def activation_bytes(self) -> int:
-        """Newly written output of all layers, one image."""
-        return self._total("activation_bytes")
+    conclusion: str  # what a unit sees before the map becomes one unit, and after that
+    parameters: int  # all of them
+    frozen: int  # those that do not require a gradient
+    macs: int  # multiply-adds of one image
+    activation_bytes: int  # newly written output of all layers, one image
 
     def __getitem__(self, name: str) -> Line:
         """The row of a layer or container by its module path, as in `layer4`."""
-        for row in self.rows:
-            if row.name == name:
-                return row
-        raise KeyError(f"{name!r} is not a row; there are {', '.join(r.name for r in self.rows)}")
+        rows = {row.name: row for row in self.rows}
+        if name not in rows:
+            raise KeyError(f"{name!r} is not a row; there are {', '.join(rows)}")
+        return rows[name]
 
     def to_json(self) -> str:
         """A list of objects, one a line, with the fields of `Line` as keys."""
         return "[\n" + ",\n".join(json.dumps(asdict(row)) for row in self.rows) + "\n]"
 
-    def to_text(self, brief: bool = False) -> str:
-        """The table as text; `brief` shows as many levels of containers as fit in 40 lines."""
-        return show.text(self, brief)
-
-    def to_markdown(self, brief: bool = False) -> str:
-        """The table in Markdown."""
-        return show.markdown(self, brief)
-
-    def __repr__(self) -> str:
-        return self.to_text()
-
-    def _repr_html_(self) -> str:
-        return show.page(self)
+    to_text = __repr__ = show.text
+    to_markdown, _repr_html_ = show.markdown, show.page
 
 
-def describe(
-    model: nn.Module, input_shape: Sequence[int] | None = None, *, global_context: bool = True
-) -> Description:
+def describe(model: nn.Module, input_shape: Sequence[int] | None = None) -> Description:
     """Describe `model` for one image of `input_shape` (channels, height, width), in `eval()`.
 
     Without a shape: (3, 224, 224) when the first convolution takes three channels, else
-    (1, 28, 28). `global_context=False` leaves out what squeeze-and-excitation and its like add to
-    the fields. The model is left as it is. Raises InputError: see `reader.read`.
+    (1, 28, 28). The model is left as it is. Raises InputError: see `reader.read`.
     """
     model = uncompiled(model)
     input_shape = tuple(input_shape or _usual_shape(model))
     rows = read(model, input_shape)
     by_row, unused = costs(model, rows)
-    found = fields(rows, global_context)
-    shared = any(not isinstance(f, Unknown) and any(axis.fixed for axis in f) for f in found)
-    own = fields(rows, False) if shared else found
+    found = fields(rows)
+    own = fields(rows, global_context=False)
     holes = pixels_with_holes(rows, found)
     lines = []
     for i, row in enumerate(rows):
-        if row.shown:
-            inside = [by_row[j] for j in row.inside]
-            if inside:
-                inside += [c for c in unused if c.name.startswith(f"{row.name}.")]
-            about = {"inputs": _feeding(rows, row), "pixels_read": holes.get(i)}
-            line = _line(row, by_row[i], inside) | _slid(rows, row) | _seen(row.name, found[i])
-            lines.append(Line(**line | about | _own(found[i], own[i])))
+        if not row.shown:
+            continue
+        inside = [by_row[j] for j in row.inside]
+        inside += [c for c in unused if inside and c.name.startswith(f"{row.name}.")]
+        about = {
+            "output_shape": list(row.output_shape),
+            "pixels_read": holes.get(i),
+            "container": bool(inside),
+            "parameters_inside": sum(c.parameters for c in inside),
+            "macs_inside": sum(c.macs for c in inside),
+            "inputs": _feeding(rows, row),
+        }
+        field_ = _seen(row.name, found[i]) | _own(found[i], own[i])
+        lines.append(Line(**by_row[i]._asdict() | about | _slid(row) | field_))
     for cost in unused:
         nothing = dict.fromkeys(("output_shape", "receptive_field", "jump", "start"))
-        about = {"name": cost.name or "(itself)", "kind": cost.kind, "status": "not called"}
-        lines.append(Line(**about | nothing | _spent(cost)))
-    return Description(type(model).__name__, input_shape, lines, _conclusion(rows, own, found))
+        about = {"name": cost.name or "(itself)", "status": "not called"}
+        lines.append(Line(**cost._asdict() | about | nothing))
+    columns = ("parameters", "frozen", "macs", "activation_bytes")
+    totals = {name: sum(getattr(line, name) for line in lines) for name in columns}
+    conclusion = _conclusion(rows, own, found)
+    return Description(type(model).__name__, input_shape, lines, conclusion, **totals)
 
 
 def _usual_shape(model: nn.Module) -> tuple[int, int, int]:
-    modules = model.modules() if isinstance(model, nn.Module) else ()
+    modules = getattr(model, "modules", list)()
     channels = next((m.in_channels for m in modules if isinstance(m, nn.Conv2d)), 1)
     return (3, 224, 224) if channels == 3 else (1, 28, 28)
 
@@ -166,10 +137,9 @@ def _conclusion(rows: Sequence[Row], own: Sequence, found: Sequence) -> str:
     covers = _covers(rows, last, alone)
     if covers != _covers(rows, last, found):
         covers += " by itself, the rest by what is global"
-    before = f"Before {rows[after[0]].name} a middle unit sees {covers}"
-    if isinstance(found[after[-1]], Unknown):
-        return f"{before}."
-    return f"{before}; the output sees {_covers(rows, after[-1], found)}."
+    known = not isinstance(found[after[-1]], Unknown)
+    output = f"; the output sees {_covers(rows, after[-1], found)}" if known else ""
+    return f"Before {rows[after[0]].name} a middle unit sees {covers}{output}."
 
 
 def _covers(rows: Sequence[Row], i: int, found: Sequence) -> str:
@@ -178,35 +148,11 @@ def _covers(rows: Sequence[Row], i: int, found: Sequence) -> str:
     for field_, n, pixels in zip(found[i], rows[i].extent, most, strict=True):
         first, last = field_.span(n // 2)
         seen.append(max(0, min(last, pixels - 1) - max(first, 0) + 1))
-    if seen == most:
-        return f"all {show.show(_both(most))}"
-    return f"{show.show(_both(seen))} of {show.show(_both(most))} pixels"
+    every = show.show(_both(most))
+    return f"all {every}" if seen == most else f"{show.show(_both(seen))} of {every} pixels"
 
 
 # --- The entries of a Line -----------------------------------------------------------------------
-
-
-def _line(row: Row, cost: Cost, inside: list[Cost]) -> dict:
-    """What its row and its costs give; `inside` are a container's costs."""
-    return _spent(cost) | {
-        "name": row.name,
-        "kind": row.kind,
-        "output_shape": list(row.output_shape),
-        "container": bool(inside),
-        "parameters_inside": sum(c.parameters for c in inside),
-        "macs_inside": sum(c.macs for c in inside),
-    }
-
-
-def _spent(cost: Cost) -> dict:
-    return {
-        "parameters": cost.parameters,
-        "macs": cost.macs,
-        "frozen": cost.frozen,
-        "parameter_formula": cost.parameter_formula,
-        "mac_formula": cost.mac_formula,
-        "activation_bytes": cost.nbytes,
-    }
 
 
 def _feeding(rows: Sequence[Row], row: Row) -> list[str]:
@@ -217,15 +163,10 @@ def _feeding(rows: Sequence[Row], row: Row) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _slid(rows: Sequence[Row], row: Row) -> dict:
-    """Kernel, stride, padding and dilation; what a layer pads beforehand is a part of it."""
-    if not row.slid:
-        return {}
-    sizes, strides, padding, dilations = map(list, zip(*(w[:4] for w in row.slid), strict=True))
-    for before in (rows[i] for i in row.inputs if rows[i].name == row.name):
-        padding = [p + w.padding for p, w in zip(padding, before.windows, strict=False)]
-    columns = {"kernel_size": sizes, "stride": strides, "padding": padding, "dilation": dilations}
-    return {name: _both(values) for name, values in columns.items()}
+def _slid(row: Row) -> dict:
+    """Kernel, stride, padding and dilation, where it slides."""
+    names = ("kernel_size", "stride", "padding", "dilation") if row.slid else ()
+    return {name: _both([getattr(window, name) for window in row.slid]) for name in names}
 
 
 def _seen(name: str, found) -> dict:
@@ -249,10 +190,10 @@ def _seen(name: str, found) -> dict:
 
 def _own(found, own) -> dict:
     """The field without what is global, where that is another."""
-    known = found is not own and not isinstance(found, Unknown) and not isinstance(own, Unknown)
-    if not known or not any(f.fixed and not o.fixed for f, o in zip(found, own, strict=True)):
-        return {}
-    return {"local_field": _both([f.size for f in own])}
+    known = not isinstance(found, Unknown) and not isinstance(own, Unknown)
+    if known and any(f.fixed and not o.fixed for f, o in zip(found, own, strict=True)):
+        return {"local_field": _both([f.size for f in own])}
+    return {}
 
 
 def _number(value) -> int | float:

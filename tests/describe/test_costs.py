@@ -6,12 +6,12 @@ from itertools import pairwise
 import pytest
 import torch
 import torchvision.models as zoo
+from networks import find
 from torch import nn
 from torchvision.models.regnet import BlockParams
 
 from mnist_utils.describe import read
 from mnist_utils.describe.costs import costs, formula
-from mnist_utils.describe.rows import find
 from mnist_utils.describe.second_opinion import torchsummary_table, torchsummary_total
 from mnist_utils.errors import InputError
 from mnist_utils.models import Model3
@@ -69,8 +69,10 @@ def test_activations_are_counted_where_they_are_written():
     model = nn.Sequential(
         nn.Conv2d(1, 3, 3), nn.ReLU(), nn.ReLU(inplace=True), nn.Dropout(), nn.Flatten()
     )
-    assert [c.nbytes for c in all_costs(model, read(model))[1:]] == [3 * 26 * 26 * 4] * 2 + [0] * 3
-    assert all_costs(model.half(), read(model))[1].nbytes == 3 * 26 * 26 * 2
+    assert [c.activation_bytes for c in all_costs(model, read(model))[1:]] == [
+        3 * 26 * 26 * 4
+    ] * 2 + [0] * 3
+    assert all_costs(model.half(), read(model))[1].activation_bytes == 3 * 26 * 26 * 2
 
 
 @pytest.mark.parametrize(

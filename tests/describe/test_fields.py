@@ -4,13 +4,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 import torchvision.models as zoo
-from networks import Residual, Written, seen
+from networks import Residual, Written, chain, find, seen
 from torch import nn
 
 from mnist_utils.describe import read
-from mnist_utils.describe.fields import Unknown, bounding_box, chain, fields, merge, pixels
+from mnist_utils.describe.fields import Unknown, bounding_box, fields, merge, pixels
 from mnist_utils.describe.measured import reached
-from mnist_utils.describe.rows import find
 from mnist_utils.errors import InputError
 from mnist_utils.models import Model3
 from mnist_utils.receptive_field import receptive_field
@@ -251,11 +250,6 @@ def test_a_unit_outside_the_map_is_refused():
         reached(nn.Conv2d(1, 1, 3), (1, 5, 5), unit=(0, 3))
     with pytest.raises(InputError, match="not a module"):
         reached(nn.Conv2d(1, 1, 3), (1, 5, 5), layer="layer9")
-
-
-def test_a_chain_ends_where_branches_meet():
-    with pytest.raises(InputError, match="single chain"):
-        chain(read(Residual(nn.Identity(), nn.Conv2d(1, 1, 1)), (1, 5, 5)), 4)
 
 
 def test_merge_of_one_branch_is_that_branch():

@@ -166,7 +166,7 @@ def usable(model, shape) -> bool:
 
 REASONS = """units see fields of many sizes
 some of whose units read nothing
-it lays height or width out together with something else"""
+it lays height or width out in another order, or with something else"""
 
 
 @pytest.mark.parametrize("seed", range(NETWORKS))

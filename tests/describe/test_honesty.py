@@ -45,10 +45,26 @@ TWICE = {
 
 @pytest.mark.parametrize("name", TWICE)
 def test_an_axis_laid_out_with_something_else_has_no_whole_jump(name):
-    row = last(lambda net, y: TWICE[name](y))
+    """Twice as many rows, columns or both: half a pixel apart, or in an order that has no jump."""
+    for then in (TWICE[name], lambda y: F.relu(TWICE[name](y))):
+        row = last(lambda net, y, then=then: then(y))
+        if "below" in name or "among" in name:
+            assert (row.status, "it lays height or width out" in row.reason) == ("unknown", True)
+            continue
+        rows, columns = (n // 26 for n in row.output_shape[1:])
+        jumps = row.jump if isinstance(row.jump, list) else [row.jump] * 2
+        assert (jumps, row.receptive_field) == ([1 / rows, 1 / columns], 3)
+
+
+def test_tiles_in_the_batch_are_not_taken_for_a_map():
+    """A convolution pads each tile by itself: the units at its edges see less than the others."""
+    padded = nn.Conv2d(4, 4, 3, padding=1)
+    row = last(lambda net, y: padded(y[..., :24, :].unflatten(2, (6, 4)).transpose(1, 2)[0]))
     assert row.status == "unknown"
-    assert "laid" in row.reason or "lays" in row.reason
-    assert last(lambda net, y: F.relu(TWICE[name](y))).status == "unknown"
+
+
+def test_some_of_the_flattened_pixels_are_no_map():
+    assert last(lambda net, y: y.flatten(2)[:, :, 5:].clone()).status == "unknown"
 
 
 def test_flattened_pixels_keep_their_fields():

@@ -6,14 +6,13 @@ import torch.nn.functional as F
 import torchvision.models as zoo
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from networks import Residual, Written, conv, same_size, seen
+from networks import Residual, Written, chain, conv, find, same_size, seen
 from torch import nn
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
 from mnist_utils.describe import read
-from mnist_utils.describe.fields import Unknown, bounding_box, chain, fields, pixels
+from mnist_utils.describe.fields import Unknown, bounding_box, fields, pixels
 from mnist_utils.describe.measured import all_ones, reached
-from mnist_utils.describe.rows import find
 from mnist_utils.explain import pixels_holding, spread
 from mnist_utils.models import Model3
 from mnist_utils.receptive_field import variance

@@ -8,10 +8,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from mnist_utils.describe import describe
-from mnist_utils.describe.fields import chain, fields
+from mnist_utils.describe.fields import fields
 from mnist_utils.describe.reader import read
 from mnist_utils.describe.steps import Steps, resized, transposed
-from mnist_utils.errors import InputError
 from mnist_utils.receptive_field import Window
 
 HALF = Fraction(1, 2)
@@ -41,7 +40,7 @@ def test_transposed_convolution_reads_where_its_stride_lands():
         ((4, 8, "bilinear"), ((-1, 0), (0, 1)), 1),
         ((4, 12, "bilinear"), ((-1, 0), (0,), (0, 1)), 1),  # the middle one is a pixel itself
         ((4, 7, "bilinear", True), ((0,), (0, 1)), 1),
-        ((7, 5, "mean"), ((0, 1), (1, 2), (2, 3, 4), (4, 5), (5, 6)), 7),
+        ((7, 5, "adaptive"), ((0, 1), (1, 2), (2, 3, 4), (4, 5), (5, 6)), 7),
     ],
 )
 def test_resizing_reads_by_a_repeating_pattern(arguments, reads, advance):
@@ -74,6 +73,12 @@ def test_pixel_shuffle_and_back():
     assert (field.size, field.jump) == (3, HALF)
     field = along_width(nn.PixelUnshuffle(2), nn.Conv2d(4, 1, 3))
     assert (field.size, field.jump) == (6, 2)
+
+
+def test_a_map_of_one_unit_is_padded():
+    """The mean of 24 pixels, and a unit of zeros 24 pixels before it."""
+    field = along_width(nn.AdaptiveAvgPool2d(1), nn.ZeroPad2d(1), shape=(1, 24, 24))
+    assert (field.size, field.start) == (24, 11.5 - 24)
 
 
 class UNet(nn.Module):
@@ -151,7 +156,7 @@ def test_some_pixels_of_a_patch_are_not_taken_for_all():
             return image.view(1, 1, 14, 2, 28)[:, :, :, 0]
 
     row = describe(Corner()).rows[-1]
-    assert (row.status, "some of the pixels of a patch" in row.reason) == ("unknown", True)
+    assert (row.receptive_field, row.jump) == (1, [2, 1])
 
 
 def test_one_channel_of_a_pixel_unshuffle_is_not_taken_for_the_whole_patch():
@@ -159,10 +164,5 @@ def test_one_channel_of_a_pixel_unshuffle_is_not_taken_for_the_whole_patch():
         def forward(self, image):
             return F.pixel_unshuffle(image, 2)[:, :1]
 
-    assert describe(First()).rows[-1].status == "unknown"
-
-
-def test_upsampling_is_no_chain_of_windows():
-    rows = read(nn.Sequential(nn.Conv2d(1, 1, 3), nn.Upsample(scale_factor=2)), (1, 8, 8))
-    with pytest.raises(InputError, match="single chain"):
-        chain(rows, 2)
+    row = describe(First()).rows[-1]
+    assert (row.receptive_field, row.jump) == (1, 2)
