@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_map_only
 
 from mnist_utils.describe import guards, operations
 from mnist_utils.describe.layout import Layout, Unreadable, add, row_of_units, together
@@ -259,8 +258,8 @@ class Reader(TorchDispatchMode):
             self.alive += outputs
         rule = operations.join if _pointwise(func) else RULE_OF.get(name.rstrip("_"))
         if maps and outputs and name not in SHAPE_ONLY:
-            call = _on_numbers(func, (args, kwargs or {}), [t for t, _ in maps])
             shape = tuple(outputs[0].shape)
+            call = lambda numbers: func(numbers, *args[1:], **(kwargs or {}))  # noqa: E731
             op = Operation(name.rstrip("_"), arguments, call, maps, shape, self.rows)
             self._follow(rule, op, outputs)
         written = [arguments.get(s.name) for s in schema if s.alias_info and s.alias_info.is_write]
@@ -320,19 +319,6 @@ class Reader(TorchDispatchMode):
         maps, shape = [(padded, self._lookup(padded))], tuple(output.shape)
         op = Operation("circular_pad", arguments, None, maps, shape, self.rows)
         self._follow(operations.pad, op, [output])
-
-
-def _on_numbers(func, given: tuple, maps: Sequence[Tensor]):
-    """The same operation on numbers in place of its maps, and zeros in place of other tensors."""
-
-    def call(*numbers: Tensor):
-        number_of = dict(zip(map(id, maps), numbers, strict=True))
-        args, kwargs = tree_map_only(
-            Tensor, lambda t: number_of.get(id(t), torch.zeros(t.shape, dtype=torch.double)), given
-        )
-        return func(*args, **kwargs)
-
-    return call
 
 
 def _pointwise(func) -> bool:

@@ -94,7 +94,7 @@ def _along(t: ndarray) -> list[int]:
 
 def _short(t: ndarray, unsaid: int = -1) -> ndarray:
     """1 long along dimensions on which the entries, where they are said, do not depend."""
-    for d in _along(t):
+    for d in sorted(_along(t), key=lambda d: -t.shape[d]):
         value = t.max(d, keepdims=True)
         if ((t == value) | (t == unsaid)).all():
             t = value
@@ -117,24 +117,32 @@ def spread(rows: list[Row], layout: Layout, axis: int, n: int, place, window=BRO
 # --- What operations do ---------------------------------------------------------------------------
 
 
-def moved(maps: Sequence[tuple[Layout, Sequence[int]]], function: Callable) -> list[Layout]:
+def moved(maps: Sequence[tuple], function: Callable, full: Iterable | None = None) -> list[Layout]:
     """Layouts after `function` has moved the data of maps, each given by a layout and a shape.
 
-    Their rows are still to be made (`settled`).
+    It is called on numbers, 0 for what reads nothing, once for each part of a layout; `full` are
+    the dimensions whose length matters to it, by default all. Rows are still to be made: `settled`.
     """
-    (extent, *_), _ = maps[0]
-    reads, codes = tuple(dict.fromkeys(read for m, _ in maps for read in m.reads)), []
-    for m, shape in maps:
-        group = numpy.array([reads.index(read) for read in m.reads])[m.g]
-        code = numpy.broadcast_to(m.numbers(group), shape)
-        codes.append(torch.tensor(code, dtype=torch.double).contiguous())
-    results, layouts = function(*codes), []
-    for code in results if isinstance(results, (tuple, list)) else [results]:
-        if 0 in code.shape:
+    reads = tuple(dict.fromkeys(read for m, _ in maps for read in m.reads))
+    full = range(len(maps[0][1])) if full is None else list(full)
+    numbers, parts, layouts = [], [], []
+    for m, _ in maps:
+        g = numpy.array([*map(reads.index, m.reads), -1])[m.g]
+        numbers.append([numpy.where(g < 0, 0, t + 1) for t in (m.y, m.x, g)])
+    for each in zip(*numbers, strict=True):
+        sizes = [[1 if d in full else n for d, n in enumerate(t.shape)] for t in each]
+        common, given = numpy.broadcast_shapes(*sizes), []
+        for t, (_, shape) in zip(each, maps, strict=True):
+            size = [shape[d] if d in full else n for d, n in enumerate(common)]
+            t = numpy.array(numpy.broadcast_to(t, size), "int32", order="C")
+            given.append(torch.from_numpy(t))
+        results = function(*given)
+        parts.append(results if isinstance(results, (tuple, list)) else [results])
+    for results in zip(*parts, strict=True):
+        if 0 in results[0].shape:
             raise Unreadable("it makes or takes a map without channels")
-        g, unit = numpy.divmod(code.long().numpy() - 1, prod(extent))
-        y, x = (_short(numpy.where(g < 0, -1, t)) for t in numpy.divmod(unit, extent[1]))
-        layouts.append(Layout(extent, reads, y, x, _short(g, unsaid=-2)))
+        y, x, g = (t.numpy() - 1 for t in results)
+        layouts.append(Layout(maps[0][0].extent, reads, _short(y), _short(x), _short(g, unsaid=-2)))
     return layouts
 
 
@@ -219,6 +227,8 @@ def joined(rows: list[Row], layouts: Sequence[Layout], rank: int) -> Layout | No
     Along each axis the longest map counts, and each unit of a shorter one is shown to several.
     """
     layouts = [m.each(lambda t: t[(None,) * (rank - t.ndim)]) for m in layouts]
+    if len(layouts) == 1:
+        return add(rows, layouts[0])
     whole = layouts[0]
     for k in AXES:
         longest = max(layouts, key=lambda m: (m.extent[k], m[2 + k].size))
@@ -261,7 +271,7 @@ def slid(rows: list[Row], layout: Layout, windows: Sequence, before, after) -> L
             continue
         if not axes and layout.g.shape[d] > 1 and window == Window(*window[:2]):
             by_window = partial(torch.Tensor.unfold, dimension=d, size=window[0], step=window[1])
-            [layout] = moved([(layout, layout.shape)], by_window)
+            [layout] = moved([(layout, layout.shape)], by_window, [rank + d])
             layout = mixed(rows, layout, [-1]).each(lambda t: t.squeeze(-1))
         if old == 1 and len(windows) == 2:  # a map one unit high or wide
             axes = [k for k in (d + 2, -1 - d) if layout[2 + k].size == layout.extent[k] == 1][:1]
@@ -273,10 +283,7 @@ def slid(rows: list[Row], layout: Layout, windows: Sequence, before, after) -> L
 
 
 def together(rows: list[Row], layout: Layout) -> int:
-    """The row to show: of all groups, and of a patch's pixels that lie in dimensions of their own.
-
-    Raises Unreadable where an axis lies in a dimension by itself, but not unit after unit.
-    """
+    """The row to show: of all groups, and of a patch's pixels where these lie by themselves."""
     units, pixels = set(), set()
     for k in AXES:
         steps = {d: int(numpy.ptp(layout[2 + k], d).max()) for d in _along(layout[2 + k])}

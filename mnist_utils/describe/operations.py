@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+import numpy
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -23,7 +25,7 @@ ATTENTION |= {f"_scaled_dot_product_{k}_attention" for k in ("flash", "efficient
 class Operation(NamedTuple):
     name: str
     arguments: dict
-    call: object  # the operation, to be called on numbers in place of its maps
+    call: object  # the operation, to be called on numbers in place of its map
     maps: list[tuple[Tensor, Layout]]  # the tensors that depend on the image
     shape: tuple[int, ...]  # of its first output
     rows: list[Row]
@@ -84,8 +86,11 @@ def _together(layout: Layout, d: int, channels: int) -> Layout:
 
 def move(op):
     """Whatever only moves data: views, cuts, concatenations, rolled and shuffled maps."""
-    layouts = by.moved([(layout, t.shape) for t, layout in op.maps], op.call)
-    layouts = [by.settled(op.rows, layout) for layout in layouts]
+    [(t, layout)], full = op.maps, [] if op.name in ("permute", "transpose", "t") else None
+    call = op.call if op.name != "im2col" else lambda numbers: op.call(numbers.double()).int()
+    if op.name in ("select", "slice", "split", "split_with_sizes", "unbind"):
+        full = op.chosen("dim", default=0)
+    layouts = [by.settled(op.rows, m) for m in by.moved([(layout, t.shape)], call, full)]
     for k, d in ((0, -2), (1, -1)) if op.name == "pixel_shuffle" else ():
         if layouts[0].extent[k] == 1:
             layouts = [_stretched(op, layouts[0], k, d)]
@@ -101,17 +106,22 @@ def _stretched(op, layout: Layout, axis: int, d: int) -> Layout:
 def cat(op):
     """Beside each other; a map of one unit among longer ones is shown to all their units."""
     d, maps = op.arguments["dim"] % len(op.shape), []
-    for t, m in op.maps:
-        for k in AXES:
-            _, longest = max(op.maps, key=lambda one: one[1].extent[k])
-            if m.extent[k] not in (1, longest.extent[k]):
+    known, nothing = {id(t): m for t, m in op.maps}, numpy.full([1] * op.rank, -1)
+    longest = [max(known.values(), key=lambda m: m.extent[k]) for k in AXES]
+    extent = tuple(m.extent[k] for k, m in enumerate(longest))
+    for t in op.arguments["tensors"]:
+        m = known.get(id(t), Layout(extent, (), nothing, nothing, nothing))
+        for k, n in enumerate(extent):
+            if m.extent[k] not in (1, n):
                 raise Unreadable(by.ACROSS)
-            if m.extent[k] < longest.extent[k]:
-                beside = op.name == "stack" or longest[2 + k].shape[d] == 1  # not among its units
-                place = (longest if beside else m)[2 + k]
-                m = by.spread(op.rows, m, k, longest.extent[k], place)
-        maps.append((t, m))
-    return move(op._replace(maps=maps))
+            if m.extent[k] < n:
+                place = longest[k][2 + k]
+                among = op.name == "cat" and place.shape[d] > 1  # a token beside the units
+                m = by.spread(op.rows, m, k, n, m[2 + k] if among else place)
+        maps.append((m, t.shape))
+    join, full = (torch.stack, []) if op.name == "stack" else (torch.cat, [d])
+    layouts = by.moved(maps, lambda *parts: join(parts, d), full)
+    return [by.settled(op.rows, m) for m in layouts]
 
 
 def pick(op):
@@ -129,7 +139,7 @@ def pick(op):
 def halves(op):
     """A gated linear unit: one half of the channels gates the other."""
     [d], [(t, layout)] = op.chosen("dim"), op.maps
-    return by.joined(op.rows, by.moved([(layout, t.shape)], lambda c: c.chunk(2, d)), op.rank)
+    return by.joined(op.rows, by.moved([(layout, t.shape)], lambda c: c.chunk(2, d), [d]), op.rank)
 
 
 def keep(op):
