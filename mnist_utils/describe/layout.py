@@ -19,7 +19,6 @@ from numpy import ndarray
 
 from mnist_utils.describe.rows import AXES, Row
 from mnist_utils.describe.steps import BROADCAST, POINT, pattern
-from mnist_utils.receptive_field import Window
 
 APART = "it mixes patches, and keeps their pixels apart"
 ACROSS = "it joins maps whose axes lie differently"
@@ -269,7 +268,7 @@ def slid(rows: list[Row], layout: Layout, windows: Sequence, before, after) -> L
         axes = layout.axes_along(d)
         if window == POINT and old == new:
             continue
-        if not axes and layout.g.shape[d] > 1 and window == Window(*window[:2]):
+        if not axes and layout.g.shape[d] > 1 and tuple(window[2:4]) == (0, 1):
             by_window = partial(torch.Tensor.unfold, dimension=d, size=window[0], step=window[1])
             [layout] = moved([(layout, layout.shape)], by_window, [rank + d])
             layout = mixed(rows, layout, [-1]).each(lambda t: t.squeeze(-1))

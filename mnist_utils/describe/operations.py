@@ -1,4 +1,8 @@
-"""How each tensor operation reads the maps it is given: it moves, mixes, joins, or slides."""
+"""How each tensor operation reads the maps it is given: it moves, mixes, joins, or slides.
+
+Each rule makes rows, and returns the layout of the output, None where it reads nothing; of several
+outputs that differ a list.
+"""
 
 from typing import NamedTuple
 
@@ -17,9 +21,6 @@ PRODUCTS = {"mm": ("self", "mat2"), "bmm": ("self", "mat2"), "addmm": ("mat1", "
 PRODUCTS |= {"baddbmm": ("batch1", "batch2")}
 ATTENTION = {f"_scaled_dot_product_{k}" for k in ("attention_math", "flash_attention_for_cpu")}
 ATTENTION |= {f"_scaled_dot_product_{k}_attention" for k in ("flash", "efficient", "cudnn")}
-
-# Each rule makes rows, and returns the layout of the output, None where it reads nothing; of
-# several outputs that differ a list.
 
 
 class Operation(NamedTuple):

@@ -106,7 +106,7 @@ def describe(model: nn.Module, input_shape: Sequence[int] | None = None) -> Desc
             "macs_inside": sum(c.macs for c in inside),
             "inputs": _feeding(rows, row),
         }
-        field_ = _seen(row.name, found[i]) | _own(found[i], own[i])
+        field_ = _seen(row.name, found[i], own[i])
         lines.append(Line(**by_row[i]._asdict() | about | _slid(row) | field_))
     for cost in unused:
         nothing = dict.fromkeys(("output_shape", "receptive_field", "jump", "start"))
@@ -152,9 +152,6 @@ def _covers(rows: Sequence[Row], i: int, found: Sequence) -> str:
     return f"all {every}" if seen == most else f"{show.show(_both(seen))} of {every} pixels"
 
 
-# --- The entries of a Line -----------------------------------------------------------------------
-
-
 def _feeding(rows: Sequence[Row], row: Row) -> list[str]:
     """The names of the rows that feed one; parts of the same layer are looked through."""
     names = []
@@ -169,7 +166,7 @@ def _slid(row: Row) -> dict:
     return {name: _both([getattr(window, name) for window in row.slid]) for name in names}
 
 
-def _seen(name: str, found) -> dict:
+def _seen(name: str, found, own) -> dict:
     """What speaks of its field."""
     if isinstance(found, Unknown):
         none = dict.fromkeys(("receptive_field", "jump", "start"))
@@ -177,8 +174,11 @@ def _seen(name: str, found) -> dict:
             return none | {"status": "constant", "reason": CONSTANT}
         after = "" if found.source == name else "after "
         return none | {"status": "unknown", "reason": f"{after}{found.source}: {found.reason}"}
+    both = [] if isinstance(own, Unknown) else zip(found, own, strict=True)
+    local = any(f.fixed and not o.fixed for f, o in both)
     return {
         "receptive_field": _both([f.size for f in found]),
+        "local_field": _both([f.size for f in own]) if local else None,
         "jump": _both([_number(f.jump) or None for f in found]),
         "start": _both([_number(f.start) for f in found]),
         "field_padding": _both([f.padding for f in found]),
@@ -186,14 +186,6 @@ def _seen(name: str, found) -> dict:
         "same_for_all_units": _both([f.fixed for f in found]),
         "aligned": all(f.aligned for f in found),
     }
-
-
-def _own(found, own) -> dict:
-    """The field without what is global, where that is another."""
-    known = not isinstance(found, Unknown) and not isinstance(own, Unknown)
-    if known and any(f.fixed and not o.fixed for f, o in zip(found, own, strict=True)):
-        return {"local_field": _both([f.size for f in own])}
-    return {}
 
 
 def _number(value) -> int | float:
