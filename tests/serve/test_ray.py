@@ -50,6 +50,8 @@ def ray_endpoint(tmp_path, model_dir):
         "SM_MODEL_DIR": str(tmp_path / "model"),
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_AUTH_MODE": "disabled",
+        "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "120",  # on a busy machine ten are too few
+        "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "120",
     }
     log = tmp_path / "log"
     with (
