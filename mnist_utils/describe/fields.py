@@ -7,7 +7,7 @@ jump is a fraction, and units see fields of several sizes.
 
 All of it describes `eval()`, where BatchNorm and Dropout change no receptive field. The field
 of a map is that of all its channels together; those of a concatenation are told apart until they
-mix (`channels`). `measured` finds the same by gradient.
+mix (`layout`). `measured` finds the same by gradient.
 """
 
 from collections.abc import Iterable, Sequence

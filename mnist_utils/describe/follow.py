@@ -295,7 +295,7 @@ class Reader(TorchDispatchMode):
             return
         if rule in (operations.convolution, operations.pool):
             before = self.rows[inputs[0]]  # what the same layer padded has no name yet
-            padded = [] if before.name else [w.padding for w in before.windows]
+            padded = [] if before.name else [getattr(w, "padding", 0) for w in before.windows]
             slid = operations.slides(op)
             for k, padding in enumerate(padded[: len(slid)]):
                 slid[k] = slid[k]._replace(padding=slid[k].padding + padding)

@@ -196,6 +196,7 @@ def slides(op) -> list[Window]:
     stride = given("stride") or (kernel if weight is None else [1])
     n = _dimensions(op) if weight is None else len(kernel)
     columns = [kernel, stride, given("padding") or [0], given("dilation") or [1]]
+    columns = [[c] if type(c) is int else list(c) for c in columns]
     return [Window(*w) for w in zip(*(c * (n // len(c)) for c in columns), strict=True)]
 
 

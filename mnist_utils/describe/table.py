@@ -119,7 +119,7 @@ def describe(model: nn.Module, input_shape: Sequence[int] | None = None) -> Desc
 
 
 def _usual_shape(model: nn.Module) -> tuple[int, int, int]:
-    modules = getattr(model, "modules", list)()
+    modules = model.modules() if isinstance(model, nn.Module) else ()
     channels = next((m.in_channels for m in modules if isinstance(m, nn.Conv2d)), 1)
     return (3, 224, 224) if channels == 3 else (1, 28, 28)
 

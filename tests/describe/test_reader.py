@@ -288,6 +288,11 @@ def test_bad_input_costs_one_line(model, shape, message):
     assert "\n" not in str(error.value)
 
 
+def test_a_class_in_place_of_a_network_is_refused():
+    with pytest.raises(InputError, match="pass an nn.Module"):
+        describe(Model3)
+
+
 def test_the_model_is_left_as_it_was():
     model = nn.Sequential(zoo.resnet18().train(), nn.Dropout())
     model[0].bn1.eval()
