@@ -108,6 +108,7 @@ def test_a_rehearsal_that_is_killed_leaves_no_process_and_no_folder(number, tmp_
     process = subprocess.Popen(
         [sys.executable, "-c", LEFT_ALONE], stdout=subprocess.PIPE, text=True,
         env=os.environ | {"TMPDIR": str(tmp_path)},
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # nohup ignores it
     )  # fmt: skip
     line = next(line for line in process.stdout if line.startswith("ready"))
     folder = Path(line.split()[1])

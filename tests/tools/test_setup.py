@@ -79,6 +79,7 @@ def test_ctrl_c_in_set_up_costs_one_line(checkout):
         with subprocess.Popen(
             [sys.executable, "tools/setup.py"], cwd=checkout, text=True, stderr=subprocess.PIPE,
             stdout=subprocess.PIPE, env=ENVIRONMENT | {"PIP_INDEX_URL": index},
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # nohup ignores it
         ) as process:  # fmt: skip
             silent.settimeout(60)
             connection, _ = silent.accept()
