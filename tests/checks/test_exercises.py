@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from mnist_utils.checks import Unsolved, check, exercise, exercises, hint, solution
-from mnist_utils.checks.exercise import Number, Numbers, Table, Text, Tried, Words
+from mnist_utils.checks.exercise import Number, Numbers, Table, Text, Tried, Words, numbers
 from mnist_utils.errors import InputError
+from mnist_utils.files import ROOT
 
 ALL = exercises()
 # Worked out without the package.
@@ -166,6 +167,25 @@ def test_every_known_wrong_answer_is_refused_with_its_own_name(name):
         assert wrong.name in refusal.value.mistake
         assert wrong.name in str(refusal.value)
         assert wrong.says.split(": ", 1)[-1][:40] in str(refusal.value)
+
+
+TEACHING = (ROOT / "notebooks" / "TEACHING.md").read_text()
+TOLD = re.findall(r"^\| [\d.]+ (`.*?`) \| .* \| (.*) \|$", TEACHING, re.MULTILINE)
+
+
+def test_teachers_are_told_of_every_exercise_in_its_order():
+    names = [name for row, _ in TOLD for name in re.findall(r"`(\w+)`", row)]
+    assert names == list(ALL)
+
+
+def test_a_wrong_number_that_teachers_are_told_is_one_that_is_recognised():
+    for row, wrong in TOLD:
+        asked = [ALL[name] for name in re.findall(r"`(\w+)`", row)]
+        asked = [one for one in asked if isinstance(one.form, (Number, Numbers))]
+        known = [n for one in asked for m in one.mistakes for n in numbers(m.value())]
+        for told in re.findall(r"(?:^|; )([\d,.]+)", wrong) if asked else ():
+            places = len(told.partition(".")[2])
+            assert float(told.replace(",", "")) in [round(n, places) for n in known], (row, told)
 
 
 @pytest.mark.parametrize(("name", "answer", "called"), WRONG)

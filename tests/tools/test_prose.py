@@ -1,17 +1,21 @@
 """Figures in their sentences: beside the noun that they measure, and true where words tell them."""
 
 import re
+import tomllib
 
 import pytest
 
 from mnist_utils import results
 from mnist_utils.files import RESULTS, ROOT
+from mnist_utils.lab.expect import sweep
 from mnist_utils.label_errors import LABEL_ERRORS
 from mnist_utils.recipes import RECIPES
 from mnist_utils.reproduce.plan import ABLATIONS, PLAN, SEEDS, ablation
-from tools import ledger
+from tools import house, ledger, setup
 
 PAGES = {path: path.read_text() for path in (ROOT / "README.md", RESULTS / "README.md")}
+GUIDES = [ROOT / "CONTRIBUTING.md", *(ROOT / "notebooks").glob("*.md")]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 # Mark -> what stands right before and after it: two marks that change places are seen.
 BESIDE = {
@@ -69,6 +73,20 @@ def seconds(key):
 # A sentence that tells a measurement in words -> whether it is so.
 IN_WORDS = {
     "in eleven notebooks": lambda: len([*(ROOT / "notebooks").glob("[01]*.ipynb")]) == 11,
+    "Python 3.11 or newer": lambda: PROJECT["requires-python"] == ">=3.11",
+    "over any torch from 2.8 on": lambda: setup.OLDEST["torch"] == (2, 8),
+    "what accuracy 68 trained networks": lambda: len(sweep()) == 68,
+    "in files of 280 lines at the most": lambda: all(
+        len(path.read_text().splitlines()) <= 280
+        for room, paths in house.rooms().items()
+        for path in paths
+        if not house.is_door(room)
+    ),
+    "is worth on the last 5,000 training digits": lambda: all(
+        results.read(ablation(recipe, change))["config"]["validation"] == 5_000
+        for recipe, changes in ABLATIONS.items()
+        for change in ("", *changes)
+    ),
     "about a minute on 2 cores": lambda: 40 < seconds("course") < 80,
     "15 label errors": lambda: len(LABEL_ERRORS) == 15,
     "fewer parameters than the reference, and fewer errors": lambda: (
@@ -118,7 +136,8 @@ def prose(text):
 
 
 def test_what_words_measure_is_so():
-    pages = " ".join(ledger.MARK.sub("", "".join(PAGES.values())).split())
+    texts = [*PAGES.values(), *(path.read_text() for path in GUIDES)]
+    pages = " ".join(ledger.MARK.sub("", "".join(texts)).split())
     for sentence, true in IN_WORDS.items():
         assert sentence in pages, sentence
         assert true(), sentence
