@@ -50,8 +50,7 @@ def ray_endpoint(tmp_path, model_dir):
         "SM_MODEL_DIR": str(tmp_path / "model"),
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_AUTH_MODE": "disabled",
-        "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "120",  # on a busy machine ten are too few
-        "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "120",
+        "RAY_worker_niceness": "0",  # of 15 by default: on a busy machine no turn within minutes
     }
     log = tmp_path / "log"
     with (
