@@ -212,6 +212,7 @@ rivals["SmallNet"] = "pruning/SmallNet"
 for name, where in rivals.items():
     row = results.summary(where)
     accuracy = f"{100 * row['mean']:.2f} ± {100 * row['deviation']:.2f}%"
+    accuracy += f", {5_000 * (1 - row['mean']):.1f} errors"
     print(f"{name:13} {row['parameters']:,} parameters, {accuracy}, {row['n']} seeds")
 
 # %%

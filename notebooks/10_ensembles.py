@@ -37,6 +37,7 @@ import random
 import statistics
 
 import torch
+from scipy.stats import ttest_ind
 
 from mnist_utils import calibration, data, plots, results
 from mnist_utils.evaluate import averaged, evaluate, mcnemar
@@ -140,7 +141,10 @@ plots.keep(
 
 # %%
 wide = [evaluate(results.network("ensembles/WideNet", seed=seed), test) for seed in range(3)]
-print(f"WideNet: {[one.n_errors for one in wide]} errors")
+found = [[one.n_errors for one in group] for group in (wide, fives)]
+print(f"WideNet: {found[0]} errors, mean {statistics.mean(found[0]):.1f}")
+low, high = ttest_ind(*found).confidence_interval()
+print(f"WideNet, less five together: 95% {low:.0f} to {high:.0f} errors")
 
 # %%
 for five, one in zip(fives, wide, strict=True):
@@ -148,7 +152,7 @@ for five, one in zip(fives, wide, strict=True):
     print(f"{only_five} digits only the five misread, {only_one} only WideNet: p = {p:.2f}")
 
 # %% [markdown]
-# Three of each cannot tell: 37.0 errors on average here, 39.3 there (Student's 95% interval of the difference: −8 to
+# Three of each cannot tell: 37 errors on average here, 39.3 there (Student's 95% interval of the difference: −8 to
 # 13), and no pair has p < .05. The large network needs one pass in place of five, but one of four times the
 # multiply-adds; the five were trained without knowing of each other, on five machines if one likes. (One recipe for
 # both, made for the small ones.)
@@ -179,8 +183,8 @@ print(f"five recipes: {five.n_errors} errors, φ = {likeness(mixed):.2f}")
 print(f"five seeds:   {fives[0].n_errors} errors, φ = {likeness(seeds[:5]):.2f}")
 
 # %% [markdown]
-# φ is smaller: the recipes err less alike. (Partly because they err unequally often: then φ cannot reach 1, here 0.84
-# at most.) And their ensemble misreads fewer digits. But there is *one* of them (n = 1), and it has `best` in it,
+# φ is smaller: the recipes err less alike. (Partly because they err unequally often: then φ cannot reach 1.) And
+# their ensemble misreads fewer digits. But there is *one* of them (n = 1), and it has `best` in it,
 # 18,378 parameters, which alone makes 38 errors on average; so this does not show that variety did it.
 #
 # ## May we believe an ensemble's confidence?

@@ -227,7 +227,6 @@ PLAN = (
 )
 
 # Configuration -> from how many seeds, from 0, the weights are kept in `results/`.
-_TURNED_AND_SHIFTED = ("none", "rotation", "rotation_30", "shift", "shift_4")
 WEIGHTS = (
     {f"recipes/{name}": 1 for name in RECIPES}
     | {"recipes/course": SEEDS["course"], "ablations/fast": 1, "ablations/course": 5}

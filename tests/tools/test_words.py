@@ -3,10 +3,22 @@
 A sentence that changes, an assert that goes, a figure that moves: each breaks its pair.
 """
 
+import math
+import re
+
 import jupytext
 import pytest
+from scipy.stats import t
 
+from mnist_utils import models
+from mnist_utils.describe import describe
+from mnist_utils.evaluate import wilson_interval
 from mnist_utils.files import ROOT
+from mnist_utils.jobs.place import IMAGES
+from mnist_utils.recipes import RECIPES
+from mnist_utils.reproduce.plan import DIGITS, PLAN
+
+LESSONS = sorted(path.stem for path in (ROOT / "notebooks").glob("[01]*.ipynb"))
 
 WORDS = {
     "01_data": {
@@ -61,6 +73,7 @@ WORDS = {
         "by more than three digits in a thousand": "assert max(wide) - min(wide) < 0.003",
     },
     "03_parameter_counting": {
+        "6,016 parameters and 1.16 million multiply-adds": "435,600 of 1,164,180 MACs",
         "five terms of arithmetic": "assert total == sum(p.numel() for p in model.parameters())",
         "Three quarters sit in five equal layers": "assert 0.75 < middle / total < 0.76",
         "costs more than three Model3s": "assert dense == 32 * 8 * 8 * 10 + 10 == 20_490 > 3 * to",
@@ -104,6 +117,9 @@ WORDS = {
         "misreads 5 of the 5,000 validation digits fewer": "constant, all twelve +5.1 ± 3.0",
         "about a seventh of the errors here (2 to 8 of 35)": "all twelve +5.1 ± 3.0 errors",
         "(31.0 and 30.7 errors, three seeds)": "32.0 (rate 0.01)   30.7 (rate 0.001)",
+        "on a scale from 0.00001 to 1": "[1e-5 * 1.03**step for step in range(390)]",
+        "31 errors in place of 35": "0.01: [31, 31, 28, 34] errors with the average, [34, ",
+        "that one it brings to 30": "0.1: [29, 30, 30, 31] errors with the average, [31, ",
         "a constant rate leaves 89 errors, step 41, one cycle 31": "40      37      34      31",
         "at each of the five rates, by one at 0.003": "averaged          34      41      31",
         "34 errors in place of 50 on average, a third of them": "[57, 45, 47] errors of 5,000",
@@ -117,6 +133,7 @@ WORDS = {
         "in place of five times": "90% zeros: [90, 145, 120] errors of 5,000, mean 118",
         "As many bytes": "nine tenths zeros  81,920 bytes",
         "a third of the parameters, half as many errors again": "pruned        1,914 parameters, 9",
+        "34.2 errors each": "99.32 ± 0.09%, 34.2 errors, 5 seeds",
         "shows no gain after 20 epochs more": "pruned, less from scratch    +0.00 ± 0.14 points",
         "about four errors lower": "pruned, less SmallNet        -0.09 ± 0.46 points, n = 3",
         "The errors stay": "assert wrong <= 30",
@@ -140,7 +157,9 @@ WORDS = {
         "and five bring four fifths": "5: 38.3  7: 38.0  10: 37.5  15: 36.0",
         "Ten digits are misread by all fifteen": "139 digits are misread by one network or more",
         "six of those labels are doubtful": "6 of these are among notebook 5's 15 doubtful labels",
-        "37.0 errors on average here, 39.3 there": "WideNet: [37, 37, 44] errors",
+        "37 errors on average here, 39.3 there": "WideNet: [37, 37, 44] errors, mean 39.3",
+        "−8 to 13": "WideNet, less five together: 95% -8 to 13 errors",
+        "6 to 17": "95% 5.7 to 16.6",
         "no pair has p < .05": "11 digits only the five misread, 23 only WideNet: p = 0.06",
         "err less alike": "five recipes: 29 errors, φ = 0.43",
         "far more errors than they make": "promises 65 errors, makes 42",
@@ -148,8 +167,85 @@ WORDS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", WORDS)
-def test_what_words_tell_is_held_by_a_line_of_the_notebook(name):
+REFERENCE, COURSE = RECIPES["reference"], RECIPES["course"]
+
+
+def parameters(name):
+    return sum(p.numel() for p in models.build(name).parameters())
+
+
+LAST_MAP = next(r for r in describe(models.build("Model3")).rows if r.output_shape[1:] == [3, 3])
+LOW, HIGH = wilson_interval(37, 10_000)
+
+
+# What a lesson takes from elsewhere: the words -> whether it is so; None: a source's, AWS's,
+# algebra, a task, or what the student's own picture shows.
+ELSEWHERE = {
+    "01_data": {"turns by up to 7°": REFERENCE.rotation == 7},
+    "02a_training": {
+        "The accuracy is that of 1,000 digits": None,
+        "with 20 epochs, batches of 32": (REFERENCE.epochs, REFERENCE.batch_size) == (20, 32),
+        "after 20 epochs, on the right": REFERENCE.epochs == 20,
+        "for 10 epochs instead of 20": PLAN["regularizers/all"][0].epochs == 10,
+    },
+    "02b_architecture": {"more than 98.5% can be expected": None},
+    "03_parameter_counting": {
+        "one processor core, batches of 1,000": None,
+        "1/9 + 1/(channels out) of the weights": None,
+    },
+    "04_sagemaker_training": {
+        "about 30 minutes": None,
+        "PyTorch 2.6, which AWS patched until 30 June": IMAGES["inference"][1].startswith("2.6"),
+        "the image's CUDA 13 is too new": None,
+        "the newest image of CUDA 12": None,
+    },
+    "05_misclassification": {
+        "one test on 150,000 digits": PLAN["recipes/course"][1] * 10_000 == 150_000,
+        "about 2.1 standard deviations / √15": round(t.ppf(0.975, 14), 1) == 2.1,
+        "2.1 and not 2": round(t.ppf(0.975, 14), 1) == 2.1,
+        "everybody else's 99.x%": None,
+        "shifts of up to 1.5 pixels": COURSE.shift == 1.5,
+    },
+    "06_augmentation": {
+        "(*shear*) by up to 9°": round(math.degrees(math.atan(COURSE.shear))) == 9,
+        "by about 0.6 pixels": COURSE.elastic == 0.6,
+        "p < .05/7 of the smallest p": None,
+        "about 3,900 *steps* of 128 digits, which makes 484 epochs of 1,000": (
+            (DIGITS[1_000][0], COURSE.batch_size) == (484, 128)
+            and all(3_850 < e * math.ceil(n / 128) < 3_950 for n, (e, _) in DIGITS.items())
+        ),
+    },
+    "07_learning_rate": {
+        "for 15% of the steps": RECIPES["fast"].warmup == 0.15,
+        "one cycle whose peak is 0.004": PLAN["schedules/source_annealed"][0].lr == 0.004,
+        "begins to fall at about 0.00003": None,
+        "level from 0.01 to 0.07, and rises for good from about 0.35": None,
+    },
+    "08_pruning": {
+        "20,490 of its 36,858 parameters": parameters("Model1") == 36_858,
+        "for as long, 40 epochs": PLAN["pruning/from_scratch"][0].epochs == 40,
+        "a single cycle of 40 epochs": PLAN["pruning/from_scratch"][0].epochs == 40,
+        "such a machine made 45 errors": None,
+        "as Model1 at 36,858": parameters("Model1") == 36_858,
+    },
+    "09_interpretability": {
+        "start 11.5, jump 2.": (LAST_MAP.start, LAST_MAP.jump) == (11.5, 2),
+        "each unit sees 24 pixels": LAST_MAP.receptive_field == 24,
+    },
+    "10_ensembles": {
+        "for networks of 5,610 parameters": parameters("CourseNet") == 5_610,
+        "Five networks of 5,610 parameters have 28,050": 5 * parameters("CourseNet") == 28_050,
+        "with 80 channels in place of 32: 27,450 parameters": parameters("WideNet") == 27_450,
+        "seeds 0 to 4, 5 to 9, 10 to 14": PLAN["recipes/course"][1] == 15,
+        "± 0.12 points besides": round(50 * (HIGH - LOW), 2) == 0.12,
+        "18,378 parameters": parameters(RECIPES["best"].model) == 18_378,
+        "about 99.8% for one and 99.9% for an ensemble": None,
+    },
+}  # fmt: skip
+
+
+def told(name):
+    """(prose, code and outputs) of a lesson."""
     cells = jupytext.read(ROOT / "notebooks" / f"{name}.ipynb").cells
     prose = " ".join(
         " ".join(cell.source.split()) for cell in cells if cell.cell_type == "markdown"
@@ -158,6 +254,38 @@ def test_what_words_tell_is_held_by_a_line_of_the_notebook(name):
     for cell in cells:
         for output in cell.get("outputs", []):
             lines += output.get("text") or output.get("data", {}).get("text/plain", "")
+    return prose, lines
+
+
+@pytest.mark.parametrize("name", WORDS)
+def test_what_words_tell_is_held_by_a_line_of_the_notebook(name):
+    prose, lines = told(name)
     for words, line in WORDS[name].items():
         assert words in prose, words
         assert line in lines, f"{words}: {line}"
+
+
+# Digits that measure nothing of ours: code, links, years, other notebooks, minutes, a level.
+NO_FIGURE = re.compile(
+    r"`[^`]*`|\]\([^)]*\)|\[\d+ · |\b(19|20)\d\d(\.\d+)?\b|95% interval|\| [^|]* to read \|"
+    r"|notebooks? [\dab]+(, [\dab]+)*( and [\dab]+)?"
+)
+NUMBER = re.compile(r"(?<![\w.])\d[\d,_]*(?:\.\d+)?")
+SPLITS = {60_000, 55_000, 10_000, 5_000}
+
+
+def numbers(text):
+    return {float(re.sub("[,_]", "", number)) for number in NUMBER.findall(text)}
+
+
+@pytest.mark.parametrize("name", LESSONS)
+def test_every_number_in_a_lesson_s_prose_is_in_its_cells(name):
+    prose, lines = told(name)
+    prose = NO_FIGURE.sub("", prose)
+    for words, true in ELSEWHERE[name].items():
+        assert words in prose, words
+        assert true in (None, True), words
+        prose = prose.replace(words, "")
+    for words in WORDS.get(name, {}):
+        prose = prose.replace(words, "")
+    assert numbers(prose) - numbers(lines) - SPLITS == set()
