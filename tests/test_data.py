@@ -1,4 +1,5 @@
 import gzip
+import re
 import shutil
 
 import numpy as np
@@ -29,6 +30,11 @@ def test_images_and_labels_equal_a_plain_read_of_the_idx_bytes(train_split, test
         assert np.array_equal(split.images.numpy(), pixels)
         assert np.array_equal(split.labels.numpy(), np.frombuffer(labels, np.uint8, offset=8))
     assert (len(train_split), len(test_split)) == (60_000, 10_000)
+
+
+def test_the_page_beside_the_data_names_its_checksums():
+    told = re.findall(r"`([\w-]+)\.gz` \| `(\w{32})`", (DATA / "README.md").read_text())
+    assert dict(told) == data.MD5
 
 
 def test_mean_and_deviation_are_those_of_the_training_images(train_split):

@@ -63,6 +63,13 @@ def test_a_room_opens_only_what_it_may(room):
         assert not opened & DOORS
 
 
+def test_contributors_are_told_which_door_opens_which():
+    page = " ".join((ROOT / "CONTRIBUTING.md").read_text().split())
+    for door, opened in OPENS.items():
+        told = re.search(rf"`{door}` opens ((?:`\w+`(?:, | and )?)+)", page)
+        assert set(re.findall(r"\w+", told[1])) - {"and"} == opened, door
+
+
 @pytest.mark.parametrize("package", OWNERS)
 def test_a_machine_s_package_is_imported_behind_its_door_alone(package):
     importers = {
