@@ -196,6 +196,13 @@ def test_holes_agree_in_number_size_and_place_and_5_to_6_pixels_are_seen():
     assert not same_holes(REFERENCE, replace(REFERENCE, holes=2))
 
 
+def test_holes_reach_every_border_and_end_there():
+    generator = torch.Generator().manual_seed(0)
+    pixels = augment.hole_pixels(2_000, replace(REFERENCE, holes_p=1.0), generator) % 784
+    for places in (pixels // 28, pixels % 28):
+        assert (places.min(), places.max()) == (0, 27)
+
+
 def test_pixels_agree_and_fill_0_instead_of_1_is_seen(train_split):
     assert same_pixels(REFERENCE, REFERENCE, train_split)
     assert not same_pixels(REFERENCE, replace(REFERENCE, fill=0.0), train_split)

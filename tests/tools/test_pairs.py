@@ -124,9 +124,21 @@ def rewrite(path, change, name=None):
     return number
 
 
+DECIMAL = re.compile(r"(?<=\d\.)\d(?=%)")
+
+
 def change_an_integer(code):
     number = next(i for i, c in enumerate(code) if c.source.endswith("by_hand"))
     code[number].outputs[0].data["text/plain"] = "911"
+    return number
+
+
+def change_a_decimal(code):
+    number = next(
+        i for i, c in enumerate(code) for o in c.outputs if DECIMAL.search(o.get("text", ""))
+    )
+    (output,) = code[number].outputs
+    output.text = DECIMAL.sub(lambda found: str((int(found[0]) + 1) % 10), output.text, count=1)
     return number
 
 
@@ -161,9 +173,9 @@ def kill_the_kernel(code):
     return 2
 
 
-def test_nbval_is_red_for_each_of_five_changes_and_names_notebook_and_cell(folder):
-    breaks = (change_an_integer, delete_the_picture, change_the_plotted_array, empty_all_outputs,
-              kill_the_kernel)  # fmt: skip
+def test_nbval_is_red_for_each_of_six_changes_and_names_notebook_and_cell(folder):
+    breaks = (change_an_integer, change_a_decimal, delete_the_picture, change_the_plotted_array,
+              empty_all_outputs, kill_the_kernel)  # fmt: skip
     path = folder / f"{SAMPLE}.ipynb"
     broken = {change.__name__: rewrite(path, change, change.__name__) for change in breaks}
     options = [

@@ -58,6 +58,8 @@ WORDS = {
         "as wide as the theory says": "assert all(abs(sigma - logit**0.5) < 0.25 for sigma in exp",
         "training widens the bump by a quarter": "min(explain.spread(weight)) > logit**0.5 + 0.5",
         "a tenth of the parameters": "assert model2[0] < model1[0] / 10",
+        "brings back seven tenths": "0.7 back",
+        "Model1's accuracy at a sixth of its size": "assert model3[0] < model1[0] / 6",
         "three points of accuracy are gone": "assert 2.5 < model1[1] - model2[1] < 3.5",
         "the best of the three": "assert model2[1] < model3[1] < model1[1]",
         "a dense head can still put together": (
@@ -174,7 +176,12 @@ def parameters(name):
     return sum(p.numel() for p in models.build(name).parameters())
 
 
-LAST_MAP = next(r for r in describe(models.build("Model3")).rows if r.output_shape[1:] == [3, 3])
+def last_map(name):
+    maps = [row for row in describe(models.build(name)).rows if row.kind == "Conv2d"]
+    return [row for row in maps if row.output_shape[-1] > 1][-1]
+
+
+LAST_MAP = last_map("Model3")
 LOW, HIGH = wilson_interval(37, 10_000)
 
 
@@ -188,7 +195,14 @@ ELSEWHERE = {
         "after 20 epochs, on the right": REFERENCE.epochs == 20,
         "for 10 epochs instead of 20": PLAN["regularizers/all"][0].epochs == 10,
     },
-    "02b_architecture": {"more than 98.5% can be expected": None},
+    "02b_architecture": {
+        "more than half of its parameters sit in the head": 20_490 / parameters("Model1") > 0.5,
+        "the source has 24, the best networks of this course 22": (
+            [last_map(name).receptive_field for name in ("Model3", "CourseNet", "BestNet")]
+            == [24, 22, 22]
+        ),
+        "more than 98.5% can be expected": None,
+    },
     "03_parameter_counting": {
         "one processor core, batches of 1,000": None,
         "1/9 + 1/(channels out) of the weights": None,
