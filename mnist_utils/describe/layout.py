@@ -156,7 +156,8 @@ def settled(rows: list[Row], layout: Layout) -> Layout | None:
         units, along = place.ravel().tolist(), _along(place)
         if units == list(range(layout.extent[k])) or not layout.alone(k):
             continue
-        g = _short(numpy.where(g < 0, g.max(tuple(along), keepdims=True), g), unsaid=-2)
+        nothing = (g < 0) & (place < 0)
+        g = _short(numpy.where(nothing, g.max(tuple(along), keepdims=True), g), unsaid=-2)
         window = pattern([(u,) if u >= 0 else () for u in units], layout.extent[k])
         if window and all(g.shape[d] == 1 for d in along):
             windows[k], place = window, numpy.arange(len(units)).reshape(place.shape)
@@ -181,7 +182,9 @@ def mixed(rows: list[Row], layout: Layout, over: Iterable[int]) -> Layout:
             only = _short(numpy.where(g == k, 0, -1), unsaid=-2)
             parts.append(mixed(rows, Layout(extent, (group,), y, x, only), over))
         return joined(rows, parts, g.ndim)
-    seen = [_seen(t, over, n) for t, n in zip((y, x, g), (*extent, len(reads)), strict=True)]
+    if (g < 0).any():  # what reads nothing lies nowhere
+        layout = layout._replace(**{k: numpy.where(g < 0, -1, t) for k, t in (("y", y), ("x", x))})
+    seen = [_seen(t, over, n) for t, n in zip(layout[2:], (*extent, len(reads)), strict=True)]
     if any(len(layout.axes_along(d)) > 1 for d in axes):  # not every row of every column, perhaps
         units = numpy.sort(_last(layout.numbers(0), over))
         count = (units[..., :1] > 0).sum(-1) + (units[..., 1:] > units[..., :-1]).sum(-1)

@@ -90,8 +90,8 @@ def pattern(reads: Sequence[tuple[int, ...]], inputs: int) -> Window | Steps | N
     What it reads beyond the edge of the `inputs` positions is missing in `reads`.
     """
     firsts = [r[0] for r in reads if r]
-    rolled = [(i + firsts[0]) % inputs for i in range(inputs)] if firsts else []
-    if firsts == rolled != sorted(firsts) and max(map(len, reads)) == 1:
+    rolled = [((i + firsts[0]) % inputs,) for i in range(inputs)] if firsts else []
+    if list(reads) == rolled != sorted(rolled):
         return Window(1, padding=min(-firsts[0], inputs - firsts[0], key=abs), border="circular")
     if firsts != sorted(firsts):
         return None
