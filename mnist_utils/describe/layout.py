@@ -183,7 +183,7 @@ def mixed(rows: list[Row], layout: Layout, over: Iterable[int]) -> Layout:
             parts.append(mixed(rows, Layout(extent, (group,), y, x, only), over))
         return joined(rows, parts, g.ndim)
     if (g < 0).any():  # what reads nothing lies nowhere
-        layout = layout._replace(**{k: numpy.where(g < 0, -1, t) for k, t in (("y", y), ("x", x))})
+        layout = layout._replace(y=numpy.where(g < 0, -1, y), x=numpy.where(g < 0, -1, x))
     seen = [_seen(t, over, n) for t, n in zip(layout[2:], (*extent, len(reads)), strict=True)]
     if any(len(layout.axes_along(d)) > 1 for d in axes):  # not every row of every column, perhaps
         units = numpy.sort(_last(layout.numbers(0), over))
