@@ -18,7 +18,7 @@ import torch
 from numpy import ndarray
 
 from mnist_utils.describe.rows import AXES, Row
-from mnist_utils.describe.steps import BROADCAST, POINT, pattern
+from mnist_utils.describe.steps import BROADCAST, POINT, Steps, pattern
 
 APART = "it mixes patches, and keeps their pixels apart"
 ACROSS = "it joins maps whose axes lie differently"
@@ -266,22 +266,35 @@ def _meeting(place: ndarray, units: int, other: ndarray, n: int) -> tuple[ndarra
 
 def slid(rows: list[Row], layout: Layout, windows: Sequence, before, after) -> Layout:
     """Windows over the last dimensions, whose sizes are `before` and `after`."""
-    both, rank = [POINT, POINT], layout.g.ndim
-    for d, window, old, new in zip(range(-len(windows), 0), windows, before, after, strict=True):
-        axes = layout.axes_along(d)
-        if window == POINT and old == new:
-            continue
-        if not axes and layout.g.shape[d] > 1 and tuple(window[2:4]) == (0, 1):
+    both, rank, dims = [POINT, POINT], layout.g.ndim, range(-len(windows), 0)
+    for d, window in zip(dims, windows, strict=True):  # over groups
+        plain = window != POINT and tuple(window[2:4]) == (0, 1)
+        if plain and layout.g.shape[d] > 1 and not layout.axes_along(d):
             by_window = partial(torch.Tensor.unfold, dimension=d, size=window[0], step=window[1])
             [layout] = moved([(layout, layout.shape)], by_window, [rank + d])
             layout = mixed(rows, layout, [-1]).each(lambda t: t.squeeze(-1))
+    spare = [k for k in AXES if layout[2 + k].size == layout.extent[k] == 1]
+    for d, window, old, new in zip(dims, windows, before, after, strict=True):
+        axes = layout.axes_along(d)
+        if window == POINT and old == new:
+            continue
         if old == 1 and len(windows) == 2:  # a map one unit high or wide
-            axes = [k for k in (d + 2, -1 - d) if layout[2 + k].size == layout.extent[k] == 1][:1]
+            axes = sorted(spare, key=lambda k: k != d + 2)[:1]  # its own axis, if it can
+            spare = [k for k in spare if k not in axes]
         if len(axes) > 1 or layout.g.shape[d] > 1 or not all(map(layout.in_order, axes)):
             raise Unreadable("it slides over flattened pixels")
+        if not axes and _misses(window, old, new):
+            raise Unreadable("some of its windows lie in the padding")
         for k in axes:
             both[k], layout = window, layout.changed(k, new, row_of_units(new, rank, d))
     return add(rows, layout, both)
+
+
+def _misses(window: object, inputs: int, units: int) -> bool:
+    """Whether some of the units read only zeros beyond the edge."""
+    steps = Steps.of(window)
+    reads = (set(steps.read_by(unit)) for unit in range(units))
+    return steps.border == "zeros" and any(map(set(range(inputs)).isdisjoint, reads))
 
 
 def together(rows: list[Row], layout: Layout) -> int:

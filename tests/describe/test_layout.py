@@ -5,12 +5,13 @@ import random
 
 import numpy
 
-from mnist_utils.describe.layout import Layout, Unreadable, joined, mixed, settled
+from mnist_utils.describe.layout import Layout, Unreadable, joined, mixed, settled, slid
 from mnist_utils.describe.rows import Row
 from mnist_utils.describe.steps import Steps
+from mnist_utils.receptive_field import Window
 
 MAPS = 4  # rows that nothing feeds, so that what they show is what can be seen
-SEEDS = 1_000
+SEEDS = 6_000
 
 
 def units(rows, i, place):
@@ -72,7 +73,7 @@ def cases():
     """(chance, rows, a layout of the first two maps, one of the others) over and over."""
     for seed in range(SEEDS):
         chance = random.Random(seed)
-        sizes = [chance.randint(1, 4) for _ in range(3)]
+        sizes = [chance.choice((1, 1, 2, 3, 4)) for _ in range(3)]
         one, other = drawn(chance, sizes, (0, 1)), drawn(chance, sizes, (2, 3))
         if chance.random() < 0.5:  # alike but for its groups
             other = one._replace(g=other.g, reads=other.reads)
@@ -128,3 +129,25 @@ def test_what_is_settled_sees_what_it_saw():
         return seen(rows, one, entry)
 
     assert compare(settle, itself) == 1
+
+
+def test_what_windows_slide_over_sees_what_all_inside_them_saw():
+    def slide(chance, rows, one, other, shape):
+        windows, after = [], list(shape)
+        for d in range(-chance.randint(1, 2), 0):
+            size, stride, padding = chance.randint(1, 3), chance.randint(1, 2), chance.randint(0, 1)
+            windows.append(Window(size, stride, padding))
+            after[d] = (shape[d] + 2 * padding - size) // stride + 1
+        if min(after) < 1:
+            raise Unreadable
+        n = len(windows)
+        return slid(rows, one, windows, shape[-n:], after[-n:]), after, windows
+
+    def all_inside(rows, one, other, shape, entry, windows):
+        first = len(shape) - len(windows)
+        lines = [[e] for e in entry]
+        for d, window in enumerate(windows, first):
+            lines[d] = [p for p in Steps.of(window).read_by(entry[d]) if 0 <= p < shape[d]]
+        return set().union(*(seen(rows, one, e) for e in itertools.product(*lines)))
+
+    assert compare(slide, all_inside) > 0.1
