@@ -255,9 +255,9 @@ for label, name in source.items():
 print(results.compared({"one cycle, less constant": (source["one cycle"], source["constant"])}))
 
 # %% [markdown]
-# 34 errors in place of 50 on average, a third of them, with each of the three seeds; but the three gains, 23, 8 and 16,
-# differ so much that Student's interval still holds zero. So it left something, most likely; three seeds do not say how
-# much. The network stays, and the epochs stay: what changes is one line of the recipe.
+# 34 errors in place of 50 on average, a third fewer, and fewer with each of the three seeds; but the three gains, 23, 8
+# and 16, differ so much that Student's interval still holds zero. So it left something, most likely; three seeds do not
+# say how much. The network stays, and the epochs stay: what changes is one line of the recipe.
 #
 # ## What was shown
 #

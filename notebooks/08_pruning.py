@@ -222,8 +222,8 @@ asked["from scratch, less SmallNet"] = ("pruning/from_scratch", "pruning/SmallNe
 print(results.compared(asked))
 
 # %% [markdown]
-# (Here ± is half of Student's 95% interval of the difference, seed by seed; the star: p < .05, corrected for asking
-# three times.)
+# (Here ± is half of Student's 95% interval of the difference, seed by seed. No star: none has p < .05, corrected for
+# asking three times.)
 #
 # 34.2 errors each, on average: what the large network had learnt shows no gain after 20 epochs more, to within 7 errors
 # of 34 either way. Liu et al. found the same on larger networks (2019). Nor did it save time: the large network had
@@ -324,7 +324,7 @@ plots.keep(
 # %% [markdown]
 # `small` and `course` are the frontier. What lies on it was not pruned: it has a cheaper kind of convolution, *and* another
 # training; which of the two did it was not measured. `course` at 5,610 parameters errs about as often as Model1 at
-# 36,858, and `small`, with a third of that, makes five errors more of 5,000.
+# 36,858, and `small`, with a third of the parameters of `course`, makes five errors more of 5,000.
 #
 # ## What was shown
 #

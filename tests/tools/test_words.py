@@ -124,7 +124,7 @@ WORDS = {
         "that one it brings to 30": "0.1: [29, 30, 30, 31] errors with the average, [31, ",
         "a constant rate leaves 89 errors, step 41, one cycle 31": "40      37      34      31",
         "at each of the five rates, by one at 0.003": "averaged          34      41      31",
-        "34 errors in place of 50 on average, a third of them": "[57, 45, 47] errors of 5,000",
+        "34 errors in place of 50 on average, a third fewer": "[57, 45, 47] errors of 5,000",
         "the three gains, 23, 8 and 16": "[34, 37, 31] errors of 5,000",
         "Neither figure is told from Muon's by five seeds": "at 0.02  -0.06 ± 0.11 points, n = 5",
     },
