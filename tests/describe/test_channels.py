@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from networks import Written, find, same_size, seen
 from torch import nn
 
-from mnist_utils.describe import read
+from mnist_utils.describe import describe, read
 from mnist_utils.describe.fields import Unknown, bounding_box, fields, pixels
 from mnist_utils.describe.measured import reached
 
@@ -176,3 +176,8 @@ def test_a_gate_without_axes_leaves_those_of_its_map():
     rows = read(model, (1, 9, 7))
     assert rows[-1].extent == (9, 7)
     assert pixels(rows, len(rows) - 1, (4, 3)).all()
+
+
+def test_torch_s_own_channel_shuffle_is_read():
+    layers = [nn.Conv2d(1, 8, 3), nn.ChannelShuffle(4), nn.Conv2d(8, 8, 3, groups=2)]
+    assert describe(nn.Sequential(*layers), (1, 28, 28)).rows[-1].receptive_field == 5
