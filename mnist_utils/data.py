@@ -68,17 +68,18 @@ def load(directory: str | Path | None = None, *, train: bool) -> Split:
     InputError
         A file is missing, truncated or altered; the message names it and both checksums.
     """
-    directory = Path(directory or DATA)
-    if not directory.is_dir():
-        raise InputError(f"data directory {str(directory)!r} does not exist; {_REMEDY}")
+    pixels = images(directory, train=train)
+    kind = "train" if train else "t10k"
+    labels = _verified(directory, f"{kind}-labels-idx1-ubyte")[8:]
+    return Split(pixels, torch.frombuffer(labels, dtype=torch.uint8).long())
+
+
+def images(directory: str | Path | None = None, *, train: bool) -> Tensor:
+    """The images of a split alone, uint8 `(N, 28, 28)`; their labels need not be there."""
     kind = "train" if train else "t10k"
     # An IDX file is a header, of 16 or 8 bytes here, and one byte a pixel or a label.
-    images = _verified(directory, f"{kind}-images-idx3-ubyte")[16:]
-    labels = _verified(directory, f"{kind}-labels-idx1-ubyte")[8:]
-    return Split(
-        torch.frombuffer(images, dtype=torch.uint8).view(-1, 28, 28),
-        torch.frombuffer(labels, dtype=torch.uint8).long(),
-    )
+    content = _verified(directory, f"{kind}-images-idx3-ubyte")[16:]
+    return torch.frombuffer(content, dtype=torch.uint8).view(-1, 28, 28)
 
 
 def hold_out(split: Split, n_validation: int) -> tuple[Split, Split]:
@@ -95,8 +96,11 @@ def hold_out(split: Split, n_validation: int) -> tuple[Split, Split]:
 _REMEDY = "restore the four files with `git checkout -- data`, or leave out --data for the bundle"
 
 
-def _verified(directory: Path, name: str) -> bytearray:
+def _verified(directory: str | Path | None, name: str) -> bytearray:
     """The unpacked content of a file, whose checksum is the published one."""
+    directory = Path(directory or DATA)
+    if not directory.is_dir():
+        raise InputError(f"data directory {str(directory)!r} does not exist; {_REMEDY}")
     source = _find(directory, name)
     content = _read(source)
     if (found := _md5(content)) != MD5[name]:

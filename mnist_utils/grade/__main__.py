@@ -1,5 +1,8 @@
 """Grade submissions of the assignment: python -m mnist_utils.grade submission --quick"""
 
+import re
+import sys
+import time
 from pathlib import Path
 
 from mnist_utils import command
@@ -7,58 +10,138 @@ from mnist_utils.errors import InputError
 from mnist_utils.files import write_atomically
 
 
-def main() -> None:
-    parser = command.Parser(
+def parser() -> command.Parser:
+    """The command line."""
+    found = command.Parser(
         "python -m mnist_utils.grade",
-        description="Grade submissions: model.py, fields.csv, analysis.md and runs/ in a folder. "
-        "Their networks are described in a sandbox, built anew and trained here; the test digits "
-        "are looked at once, at the end. Finished trainings are kept, so that it may be stopped.",
+        description="Grade submissions: model.py, fields.csv, analysis.md and runs/ in a folder or "
+        "a zip. Their networks are described behind a wall, built anew and trained here. Finished "
+        "work is kept, so that it may be stopped. For teachers: --class grades all that a folder "
+        "holds, writes a page for each student into feedback/, class.html and class.csv, and "
+        "moodle.csv and canvas.csv for import; only then are the test digits looked at, once.",
     )
-    parser.add_argument("folder", nargs="+", type=Path, metavar="DIR", help="a submission each")
-    parser.add_argument(
-        "--quick", action="store_true",
+    add = found.add_argument
+    add("folder", nargs="*", type=Path, metavar="DIR", help="a submission each: a folder or a zip")
+    add("--class", dest="group", type=Path, metavar="DIR", help="grade all that this folder holds")
+    add(
+        "--roster",
+        type=Path,
+        metavar="FILE",
+        help="the class: Moodle's worksheet, Canvas's gradebook, or a CSV with a column `name`",
+    )
+    add(
+        "--out",
+        type=Path,
+        default=Path(),
+        metavar="DIR",
+        help="where --class writes (default: here)",
+    )
+    add(
+        "--quick",
+        action="store_true",
         help="train one seed for two epochs of 6,000 digits, and give no points for it: a minute",
-    )  # fmt: skip
-    parser.add_argument("--json", type=Path, metavar="FILE", help="the marks, for a program")
-    parser.add_argument("--csv", type=Path, metavar="FILE", help="the class, for a spreadsheet")
-    parser.add_argument("--html", type=Path, metavar="FILE", help="a page with curves and tables")
-    parser.add_argument("--rubric", type=Path, metavar="FILE", help="another rubric.toml")
-    parser.add_argument(
-        "--kept", type=Path, default=Path("grades"), metavar="DIR",
-        help="finished trainings lie here (default: grades)",
-    )  # fmt: skip
-    options = parser.parse_args()
-    for folder in options.folder:
-        if not folder.is_dir():
-            raise InputError(f"{folder} is no folder; name a submission's")
-    if len({folder.resolve() for folder in options.folder}) < len(options.folder):
-        raise InputError("a folder is named twice")
+    )
+    add("--answers", action="store_true", help="say the right numbers, too: for teachers")
+    add("--json", type=Path, metavar="FILE", help="the marks, for a program")
+    add("--html", type=Path, metavar="FILE", help="a page with curves, mistakes and tables")
+    add("--rubric", type=Path, metavar="FILE", help="another rubric.toml")
+    add(
+        "--kept",
+        type=Path,
+        default=Path("grades"),
+        metavar="DIR",
+        help="finished work lies here (default: grades)",
+    )
+    add(
+        "--no-wall",
+        action="store_true",
+        help="run students' code as you, if no wall can be built: only if you trust them",
+    )
+    return found  # fmt: skip
 
-    from tqdm import tqdm
 
-    from mnist_utils.grade import report, rubric
-    from mnist_utils.grade.grading import grade
+def main() -> None:
+    options = parser().parse_args()
+    paths = chosen(options)
+
+    from mnist_utils.grade import grading, report, roster, rubric
 
     asked = rubric.read(options.rubric) if options.rubric else rubric.read()
-    trainings = 1 if options.quick else asked.seeds
-    steps = len(options.folder) * (1 + trainings)
-    with tqdm(total=steps, unit="step", disable=None) as bar:
+    names = roster.read(options.roster) if options.roster else None
+    how = grading.Options(
+        quick=options.quick, answers=options.answers, test=bool(options.group),
+        wall=not options.no_wall, kept=options.kept,
+    )  # fmt: skip
+    steps, begun, ready = len(paths) * (1 + (1 if options.quick else asked.seeds)), time.time(), []
 
-        def told(text: str) -> None:
-            bar.set_postfix_str(text)
-            bar.update()
+    def told(text: str) -> None:
+        ready.append(text)
+        left = (time.time() - begun) / len(ready) * max(0, steps - len(ready)) / 60
+        line = f"[{min(len(ready), steps)}/{steps}, {left:.0f} min left] {text}"
+        print(report.out(line), file=sys.stderr, flush=True)
 
-        found = grade(options.folder, asked, quick=options.quick, kept=options.kept, told=told)
-    for graded in found:
-        print(report.text(graded))
-    written = {
-        options.json: lambda: report.to_json(found, asked),
-        options.csv: lambda: report.to_csv(found, asked),
-        options.html: lambda: report.to_html(found, asked),
-    }
-    for path, content in written.items():
-        if path is not None:
-            write_atomically(path, content())
+    pages = page_names(paths)
+
+    def done(graded) -> None:
+        if options.group:
+            path = options.out / "feedback" / pages[graded.evidence.submission.path]
+            write_atomically(path, report.to_html([graded], asked, walled=how.wall))
+            write_atomically(path.with_suffix(".json"), report.to_gradescope(graded))
+        else:
+            print(report.text(graded), flush=True)
+
+    found = grading.grade(paths, asked, how, told=told, done=done)
+    if options.group:
+        write_class(options.out, found, asked, names, [f"feedback/{pages[path]}" for path in paths])
+    if options.json:
+        write_atomically(options.json, report.to_json(found, asked))
+    if options.html:
+        write_atomically(options.html, report.to_html(found, asked, walled=how.wall))
+
+
+def chosen(options) -> list[Path]:
+    """What is to be graded."""
+    if options.group:
+        from mnist_utils.grade import roster
+
+        if options.folder:
+            raise InputError(f"--class grades a whole folder; leave out {options.folder[0]}")
+        return roster.hand_ins(options.group)
+    if not options.folder:
+        raise InputError("nothing to grade: name a submission's folder, or --class DIR")
+    if options.roster:
+        raise InputError("--roster goes with --class")
+    for folder in options.folder:
+        if not (folder.is_dir() or (folder.is_file() and folder.suffix.lower() == ".zip")):
+            raise InputError(f"{folder} is neither a folder nor a zip; name a submission's")
+    if len({folder.resolve() for folder in options.folder}) < len(options.folder):
+        raise InputError("a folder is named twice")
+    return options.folder
+
+
+def page_names(paths: list[Path]) -> dict[Path, str]:
+    """A file name for each, which no other has; Moodle's own as it wants them back."""
+    found = {}
+    for path in paths:
+        stem = re.sub(r"[^\w .@+-]", "_", path.resolve().name.removesuffix(".zip"))
+        stem += "feedback" if re.search(r"_assignsubmission_\w*_$", stem) else ""
+        while f"{stem}.html" in found.values():
+            stem += "_"
+        found[path] = f"{stem}.html"
+    return found
+
+
+def write_class(out: Path, found, asked, names, pages: list[str]) -> None:
+    """The teacher's files; points that were written into class.csv stay."""
+    from mnist_utils.grade import roster
+
+    table = out / "class.csv"
+    before = table.read_text() if table.exists() else ""
+    write_atomically(out / "class.html", roster.to_html(found, asked, names, pages, before))
+    for file, sheet in roster.worksheets(found, asked, names, before).items():
+        write_atomically(out / file, sheet)
+    write_atomically(table, roster.to_csv(found, asked, before))
+    print(f"{len(found)} graded: {table}, {out / 'class.html'}, {out / 'feedback'}/")
 
 
 if __name__ == "__main__":

@@ -1,65 +1,110 @@
-"""Runs in the sandbox, over a student's file: the networks in it, written down as JSON.
+"""Runs behind the wall, over a student's files: the networks in model.py, written down as JSON.
 
-`python spec.py MODEL.PY OUT.JSON CLASS …`. Nothing that runs here is believed: the grader builds
-the networks again from what is written (`rebuild`), with weights of its own, so that a student's
-line never meets a digit or a label. It needs torch alone.
+`python -m mnist_utils.grade.spec SECONDS WALLED FOLDER CLASS …` writes to its output. Nothing that
+runs here is believed: the grader builds the networks again from what is written (`rebuild`), with
+names and weights of its own, so that a student's line never meets a digit or a label.
+
+A network is written down while it runs on digits without content, of which there are `DIGITS`: a
+number so odd that a shape which holds it, or a multiple of it, holds the number of digits.
 """
 
-import contextlib
 import importlib.util
 import inspect
 import json
 import os
-import resource
-import secrets
 import sys
 
 import torch
-import torch.fx
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+DIGITS = 7919
+CONTAINERS = (nn.Sequential, nn.Module)
 
 
-def plain(value):
-    """An argument of a traced call as JSON; a node by its name."""
-    if isinstance(value, torch.fx.Node):
-        return {"node": value.name}
-    if isinstance(value, slice):
-        return {"slice": [plain(value.start), plain(value.stop), plain(value.step)]}
-    if isinstance(value, (tuple, list)):
-        return [plain(one) for one in value]
-    if value is Ellipsis:
-        return {"ellipsis": True}
-    if isinstance(value, (int, float, bool, str, type(None))):
-        return value
-    raise TypeError(f"a {type(value).__name__} stands in the network's calls")
+class Recorder(TorchFunctionMode):
+    """Writes down each call of a layer or a function that reads what came of the digits."""
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.names = {id(module): name for name, module in model.named_modules()}
+        tensors = [*model.named_parameters(), *model.named_buffers()]
+        self.tensors = {id(tensor): name for name, tensor in tensors}
+        self.training = model.training
+        self.places, self.kept, self.calls, self.inside = {}, [], [], False
+
+    def keep(self, result) -> bool:
+        """Number what a call gave: a tensor, or several; whether it was one of these."""
+        number, parts = len(self.kept), result if isinstance(result, (tuple, list)) else [result]
+        if not any(isinstance(part, Tensor) for part in parts):
+            return False
+        for item, part in enumerate(parts):
+            self.places[id(part)] = [number] if part is result else [number, item]
+        self.kept.append(result)  # an id is its own as long as its tensor lives
+        return True
+
+    def plain(self, value):
+        """An argument as JSON; a tensor by its place, the number of digits by its own name."""
+        if isinstance(value, Tensor):
+            if id(value) in self.places:
+                return {"place": self.places[id(value)]}
+            return {"tensor": self.tensors.get(id(value), "a tensor made in forward")}
+        if isinstance(value, slice):
+            return {"slice": [self.plain(part) for part in (value.start, value.stop, value.step)]}
+        if isinstance(value, (tuple, list)):
+            return [self.plain(one) for one in value]
+        if value is Ellipsis:
+            return {"ellipsis": True}
+        if isinstance(value, int) and value and value % DIGITS == 0:
+            return {"digits": value // DIGITS}
+        if isinstance(value, (int, float, bool, str, type(None))):
+            return value
+        return {"other": type(value).__name__}
+
+    def write(self, what, args: tuple, kwargs: dict, result) -> None:
+        """A call: what is called, a function's name or a layer's path, and what it is given."""
+        given = [self.plain(list(args)), {name: self.plain(one) for name, one in kwargs.items()}]
+        if "place" in json.dumps(given) and self.keep(result):
+            self.calls.append([what, *given])
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        if not self.inside:
+            name = func.__name__
+            name = func.__self__.__name__ if name == "__get__" else name
+            if "dropout" in name and (kwargs or {}).get("training") is self.training:
+                kwargs = kwargs | {"training": "as the network"}
+            self.write(name, args, kwargs or {}, result)
+        return result
+
+    def call(self, module: nn.Module, args: tuple, kwargs: dict, forward):
+        """In place of `nn.Module.__call__`: PyTorch's layers are not looked into."""
+        owner = next(kind for kind in type(module).__mro__ if "forward" in vars(kind))
+        ours = owner.__module__.startswith("torch.nn") and owner not in CONTAINERS
+        if self.inside or not ours or id(module) not in self.names:
+            return forward(module, *args, **kwargs)
+        self.inside = True
+        result = forward(module, *args, **kwargs)
+        self.inside = False
+        self.write({"layer": self.names[id(module)]}, args, kwargs, result)
+        return result
 
 
-def layer(module) -> list:
-    """A layer's class, what its constructor was given, as far as it keeps it, its parameters."""
+def layer(module: nn.Module) -> list:
+    """A layer's kind, what its constructor was given, as far as it keeps it, its parameters."""
+    kind = next(kind for kind in type(module).__mro__ if kind.__module__.startswith("torch.nn"))
     kept = {}
-    for name in inspect.signature(type(module).__init__).parameters:
+    for name in inspect.signature(kind.__init__).parameters:
         value = getattr(module, name, None)
         if name == "bias":
             value = value is not None if not isinstance(value, bool) else value
         if isinstance(value, (int, float, bool, str, tuple, list)):
-            kept[name] = plain(value)
+            kept[name] = list(value) if isinstance(value, (tuple, list)) else value
     there = [name for name, tensor in module.named_parameters(recurse=False)]
-    return [type(module).__name__, kept, there]
+    return [kind.__name__, kept, there]
 
 
-def target(node) -> str:
-    """What a node calls: a layer's or method's name, or a function's."""
-    return node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "?")
-
-
-def nodes(model) -> list:
-    """The calls of `forward`, in order."""
-    return [
-        [node.op, node.name, target(node), plain(node.args), plain(list(node.kwargs.items()))]
-        for node in torch.fx.symbolic_trace(model).graph.nodes
-    ]
-
-
-def shared(model) -> list[list[str]]:
+def shared(model: nn.Module) -> list[list[str]]:
     """Names of parameters that are one tensor in several layers."""
     names = {}
     for path, module in model.named_modules():
@@ -68,74 +113,102 @@ def shared(model) -> list[list[str]]:
     return [found for found in names.values() if len(found) > 1]
 
 
-def describe(model) -> dict:
+def record(model: nn.Module, training: bool) -> list:
+    """The calls of `forward`, and the place of what it returns."""
+    recorder, forward = Recorder(model.train(training)), nn.Module.__call__
+    digits = torch.zeros(DIGITS, 1, 28, 28, device="meta")
+    recorder.keep(digits)
+    nn.Module.__call__ = lambda module, *args, **kwargs: recorder.call(
+        module, args, kwargs, forward
+    )
+    try:
+        with torch.no_grad(), torch.device("meta"), recorder:
+            result = model(digits)
+    finally:
+        nn.Module.__call__ = forward
+    return [recorder.calls, recorder.plain(result)]
+
+
+def describe(model: nn.Module) -> dict:
     """A network written down."""
-    calls = nodes(model.train())
-    tensors = any(op == "get_attr" for op, *_ in calls)  # refused anyway, and named anew each time
-    if not tensors and calls != nodes(model.eval()):
+    with torch.no_grad():
+        model.eval()(torch.zeros(2, 1, 28, 28))  # lazy layers learn their size; slips show here
+    tied, model = shared(model), model.to("meta")
+    calls, result = record(model, True)
+    if [calls, result] != record(model, False):
         raise ValueError("forward does something else in eval() than in train(); use nn.Dropout")
-    used = {called for op, _, called, _, _ in calls if op == "call_module"}
+    used = {what["layer"] for what, _, _ in calls if isinstance(what, dict)}
     layers = {name: layer(module) for name, module in model.named_modules() if name in used}
-    return {"nodes": calls, "layers": layers, "shared": shared(model)}
-
-
-def limit() -> None:
-    """Set bounds to this process and its children, which they cannot widen if they are not root.
-
-    Behind a wall root becomes a user that nobody is, since root may start processes without end.
-    """
-    os.nice(10)
-    bounds = {"CPU": 60, "AS": 4 << 30, "FSIZE": 16 << 20, "CORE": 0, "NPROC": 512}
-    for name, most in bounds.items():
-        resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (most, most))
-    if os.geteuid() == 0:
-        nobody = 100_000 + secrets.randbelow(100_000)
-        with contextlib.suppress(OSError):
-            os.setgroups([])
-            os.setresgid(nobody, nobody, nobody)
-            os.setresuid(nobody, nobody, nobody)
+    return {"calls": calls, "result": result, "layers": layers, "shared": tied}
 
 
 def main() -> None:
-    path, out, *names = sys.argv[1:]
+    seconds, walled, folder, *names = sys.argv[1:]
+    out = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what students print is no answer
     torch.set_num_threads(1)
-    with open(out, "w") as written:
-        limit()
-        json.dump(networks(path, names), written)
+    from mnist_utils.grade.wall import confine
+
+    confine(seconds, walled, alone=True)
+    json.dump(networks(folder, names), out)
+    out.flush()
+    os._exit(0)  # before anything that was left for the end
 
 
-def networks(path: str, names: list[str]) -> dict[str, dict]:
-    """The networks of a student's file, or why there is none."""
-    found = {}
+def networks(folder: str, names: list[str]) -> dict[str, dict]:
+    """The networks of a student's files, or why there is none."""
+    sys.path.insert(0, folder)  # helpers beside model.py, as where it was written
     try:
-        module_spec = importlib.util.spec_from_file_location("model", path)
-        module = importlib.util.module_from_spec(module_spec)
-        sys.modules["model"] = module
-        module_spec.loader.exec_module(module)
+        module = _imported(folder)
     except BaseException as error:
-        found = {name: {"error": f"model.py cannot be imported: {said(error)}"} for name in names}
-        names = []
+        return {name: {"error": f"model.py cannot be imported: {said(error)}"} for name in names}
+    found = {}
     for name in names:
         try:
-            found[name] = describe(getattr(module, name)())
-        except AttributeError as error:
-            missing = not hasattr(module, name)
-            text = f"model.py has no class {name}" if missing else said(error)
-            found[name] = {"error": text}
+            found[name] = (
+                describe(getattr(module, name)())
+                if hasattr(module, name)
+                else {"error": f"model.py has no class {name}"}
+            )
         except BaseException as error:
             found[name] = {"error": said(error)}
     return found
 
 
+def _imported(folder: str):
+    """model.py, as a module of a package, so that `from .blocks import` works, too."""
+    package = importlib.util.module_from_spec(
+        importlib.util.spec_from_loader("submission", loader=None, is_package=True)
+    )
+    package.__path__ = [folder]
+    sys.modules["submission"] = package
+    module = importlib.import_module("submission.model")
+    sys.modules["model"] = module
+    return module
+
+
+WAYS_OUT = {
+    "meta tensor": "forward decides by the digits' values; its steps must not depend on them",
+    "expected device": "forward uses a tensor that belongs to no layer; parameters are a layer's",
+    "get_ipython": "leave out the line with get_ipython(), which only a notebook has",
+}
+NO_DATA = "your code describes networks; it cannot read data: leave loading and training out of it"
+
+
 def said(error: BaseException) -> str:
-    """What an exception says, with the student's line that raised it."""
-    lines, trace = "", error.__traceback__
+    """What an exception says, with the student's line that raised it, and the way out."""
+    lines, trace, files = "", error.__traceback__, ""
     while trace is not None:
-        if trace.tb_frame.f_code.co_filename.endswith("model.py"):
+        path = trace.tb_frame.f_code.co_filename
+        files += path.replace("\\", "/")
+        if path.endswith("model.py"):
             lines = f" (line {trace.tb_lineno} of model.py)"
         trace = trace.tb_next
     first = (str(error).strip().splitlines() or [""])[0]
-    return f"{type(error).__name__}: {first}{lines}"
+    text = f"{type(error).__name__}: {first}{lines}"
+    if isinstance(error, OSError) or "mnist_utils/data.py" in files or "datasets/" in files:
+        return f"{NO_DATA} ({text})"
+    return "; ".join([text, *(way for word, way in WAYS_OUT.items() if word in first)])
 
 
 if __name__ == "__main__":

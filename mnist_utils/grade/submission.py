@@ -1,12 +1,15 @@
-"""What a student hands in, read with care: regular files of a sensible size, and nothing else."""
+"""What a student hands in, found and read with care: regular files of a sensible size alone."""
 
 import csv
-import io
 import json
 import math
 import os
+import re
 import stat
+import tempfile
 import tomllib
+import unicodedata
+import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,9 +24,15 @@ COLUMNS = (
 )  # fmt: skip
 LARGEST = 1 << 20  # bytes of a file
 MOST_FILES = 60  # of a kind
+MOST_PACKED = 1_000  # files in a zip
 LARGEST_BATCH = 512  # for which a core's memory is enough
 # What training.toml may not decide.
 OURS = {"model", "seed", "validation", "evaluate_every", "subset", "threads", "workers"}
+MOODLE = re.compile(r"([^_]+)_(\d+)_assignsubmission_")  # a name and a participant's number
+NOTEBOOK = (
+    "is missing, and there is a notebook: save it as a script (in JupyterLab File, Save and Export "
+    "Notebook As, Executable Script), keep the three classes alone, and call it model.py"
+)
 
 
 @dataclass(frozen=True)
@@ -37,9 +46,9 @@ class Entry:
 
 @dataclass
 class Submission:
-    """A folder as it was handed in; what could not be read is in `problems`, by file."""
+    """What was handed in; what could not be read is in `problems`, by file."""
 
-    folder: Path
+    path: Path
     code: dict[str, bytes] = field(default_factory=dict)  # model.py, and other .py beside it
     table: dict[str, list[Entry]] = field(default_factory=dict)
     analysis: str = ""
@@ -49,8 +58,26 @@ class Submission:
 
     @property
     def name(self) -> str:
-        """The folder's name."""
-        return self.folder.resolve().name
+        """The student's, as far as the folder or the archive is named after them."""
+        name = self.path.resolve().name
+        found = MOODLE.match(name)
+        return clean(found[1] if found else name.removesuffix(".zip"))
+
+    @property
+    def participant(self) -> str:
+        """Moodle's number, if its name is in the folder's."""
+        found = MOODLE.match(self.path.resolve().name)
+        return found[2] if found else ""
+
+
+def clean(text: object, most: int = 400) -> str:
+    """What a student wrote as one printable line: no control characters, no line ends."""
+    return printable(str(text)[:most]).strip()
+
+
+def printable(text: str) -> str:
+    """A text without control characters, which could do something where it is shown."""
+    return "".join(c if c.isprintable() else " " if c.isspace() else "\ufffd" for c in text)
 
 
 def read_file(path: Path) -> bytes:
@@ -73,85 +100,161 @@ def read_file(path: Path) -> bytes:
     with os.fdopen(handle, "rb") as file:
         about = os.fstat(file.fileno())
         if not stat.S_ISREG(about.st_mode):
-            raise InputError("is no file")
+            raise InputError("is not a file")
         if about.st_size > LARGEST:
             raise InputError(f"has {about.st_size:,} bytes; {LARGEST:,} are the most")
         return file.read(LARGEST + 1)[:LARGEST]
 
 
-def read(folder: Path) -> Submission:
-    """Read a folder; whatever is wrong with a file is noted, and the others are read."""
-    found = Submission(folder)
-    readers = {
-        "model.py": _code,
-        "fields.csv": _table,
-        "analysis.md": _analysis,
-        "training.toml": _training,
-    }
-    for name, reader in readers.items():
+def read(path: Path) -> Submission:
+    """Read a folder or a zip; whatever is wrong with a file is noted, and the others are read."""
+    found = Submission(path)
+    with tempfile.TemporaryDirectory() as place:
         try:
-            reader(found, read_file(folder / name))
+            folder = _located(path, Path(place))
         except InputError as error:
-            if name != "training.toml" or str(error) != "is missing":
-                found.problems[name] = str(error)
-    _runs(found)
+            found.problems = {name: f"is missing: {error}" for name in ("model.py", "fields.csv")}
+            return found
+        readers = {
+            "model.py": _code,
+            "fields.csv": _table,
+            "analysis.md": _analysis,
+            "training.toml": _training,
+        }
+        for name, reader in readers.items():
+            try:
+                reader(found, folder, read_file(_named(folder, name)))
+            except InputError as error:
+                if name != "training.toml" or str(error) != "is missing":
+                    found.problems[name] = clean(error)
+        if found.problems.get("model.py") == "is missing" and any(folder.glob("*.ipynb")):
+            found.problems["model.py"] = NOTEBOOK
+        _runs(found, folder)
     return found
+
+
+def _located(path: Path, place: Path) -> Path:
+    """The folder with model.py, at most two levels down; archives are unpacked into `place`."""
+    level = [path]
+    for depth in range(3):
+        level = [_unpacked(one, place / str(depth)) for one in level]
+        for folder in level:
+            if _named(folder, "model.py").exists():
+                return folder
+        inside = (one for folder in level if not folder.is_symlink() for one in folder.iterdir())
+        level = sorted(
+            one for one in inside
+            if (one.is_dir() or one.suffix.lower() == ".zip") and one.name[0] not in "._"
+        )[:MOST_FILES]  # fmt: skip
+    return path if path.is_dir() else place / "0"
+
+
+def _unpacked(path: Path, place: Path) -> Path:
+    """A folder as it is; what a zip holds of the kinds that are handed in, in `place`."""
+    if path.is_dir():
+        return path
+    place /= path.stem
+    place.mkdir(parents=True, exist_ok=True)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for packed in archive.infolist()[:MOST_PACKED]:
+                parts = [part for part in packed.filename.replace("\\", "/").split("/") if part]
+                odd = not parts or packed.is_dir() or {"..", "__MACOSX"} & {*parts}
+                if odd or not parts[-1].lower().endswith((".py", ".csv", ".md", ".toml", ".json",
+                                                          ".ipynb", ".zip")):  # fmt: skip
+                    continue
+                with archive.open(packed) as file:
+                    content = file.read(LARGEST + 1)
+                target = place.joinpath(*parts)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(content)
+    except (OSError, ValueError, RuntimeError, NotImplementedError, zipfile.BadZipFile) as error:
+        raise InputError(f"{clean(path.name)} cannot be unpacked: {clean(error)}") from None
+    return place
+
+
+def _named(folder: Path, name: str) -> Path:
+    """A file of a folder, whether it is `model.py` or `Model.PY`."""
+    found = [path for path in folder.iterdir() if path.name.lower() == name]
+    return min(found, default=folder / name, key=lambda path: path.name != name)
 
 
 def _text(content: bytes) -> str:
     try:
-        return content.decode("utf-8-sig")
+        wide = content.startswith((b"\xff\xfe", b"\xfe\xff"))  # "Unicode text" of a spreadsheet
+        return content.decode("utf-16" if wide else "utf-8-sig")
     except UnicodeDecodeError:
-        raise InputError("is no UTF-8 text") from None
+        raise InputError("is not UTF-8 text; save it as UTF-8") from None
 
 
-def _code(found: Submission, content: bytes) -> None:
-    found.code["model.py"] = content
-    for path in sorted(found.folder.glob("*.py"))[:MOST_FILES]:
+def _code(found: Submission, folder: Path, content: bytes) -> None:
+    paths = [*folder.glob("*.py"), *folder.glob("*/*.py"), *folder.glob("*/*/*.py")]
+    for path in sorted(paths, key=lambda path: len(path.parts))[:MOST_FILES]:
+        name = str(path.relative_to(folder))
         try:
-            found.code[path.name] = read_file(path)
+            found.code[name] = read_file(path)
         except InputError as error:
-            found.problems[path.name] = str(error)
+            found.problems[clean(name)] = str(error)
+    found.code["model.py"] = content
 
 
-def _table(found: Submission, content: bytes) -> None:
+def _table(found: Submission, folder: Path, content: bytes) -> None:
+    lines = _text(content).splitlines()
+    first = lines[0] if lines else ""
+    delimiter = max(",;\t", key=first.count)
     try:
-        table = csv.DictReader(io.StringIO(_text(content)), skipinitialspace=True)
-        names, rows = table.fieldnames or [], list(table)
+        rows = [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=delimiter)]
     except csv.Error as error:
-        raise InputError(f"is no table: {error}") from None
+        raise InputError(f"is not a table: {error}") from None
+    names = [re.sub(r"[\s-]+", "_", name).lower() for name in rows[0]] if rows else []
     if missing := [name for name in COLUMNS if name not in names]:
-        raise InputError(f"has no column {missing[0]!r}; its first line is {','.join(COLUMNS)}")
-    if not rows:
+        separated = {",": "commas", ";": "semicolons", "\t": "tabs"}[delimiter]
+        raise InputError(
+            f"has no column {missing[0]!r} (read with {separated} between the columns); its first "
+            f"line is {','.join(COLUMNS)}"
+        )
+    if not any(map(any, rows[1:])):
         raise InputError("has no line below its first: write one for each layer")
-    for line, row in enumerate(rows, start=2):
-        model = (row["model"] or "").strip()
+    for line, cells in enumerate(rows[1:], start=2):
+        if not any(cells):
+            continue
+        row = dict(zip(names, [*cells, *[""] * len(names)], strict=False))
+        model = row["model"].replace(" ", "").capitalize()
         if model not in MODELS:
-            raise InputError(f"line {line}: {model!r} is not one of {', '.join(MODELS)}")
-        numbers = [_number(line, name, row[name]) for name in COLUMNS[2:]]
-        entry = Entry((row["layer"] or "").strip(), tuple(numbers[:4]), Row(*numbers[4:]))
+            text = clean(row["model"], 40)
+            raise InputError(f"line {line}, model: {text!r} is not one of {', '.join(MODELS)}")
+        numbers = [_number(line, names.index(name) + 1, name, row[name]) for name in COLUMNS[2:]]
+        entry = Entry(clean(row["layer"], 80), tuple(numbers[:4]), Row(*numbers[4:]))
         found.table.setdefault(model, []).append(entry)
 
 
-def _number(line: int, name: str, text: str | None) -> float:
+def _number(line: int, column: int, name: str, text: str) -> float:
+    """A number as people write it: `3.5`, `3,5`, `3½`, `−1`."""
     try:
-        value = float(text)
-    except (TypeError, ValueError):
-        raise InputError(f"line {line}, {name}: {text!r} is no number") from None
-    if not math.isfinite(value):
-        raise InputError(f"line {line}, {name}: {text!r} is no number")
+        plain = text.replace(",", ".").replace("−", "-")
+        part = 0.0
+        if plain and unicodedata.category(plain[-1]) == "No":
+            part, plain = unicodedata.numeric(plain[-1]), plain[:-1].strip() or "0"
+        value = float(plain) + (-part if plain.startswith("-") else part)
+        if not math.isfinite(value):
+            raise ValueError
+    except ValueError:
+        shown = clean(text, 40)
+        raise InputError(
+            f"line {line}, column {column} ({name}): {shown!r} is not a number"
+        ) from None
     return int(value) if value == int(value) else value
 
 
-def _analysis(found: Submission, content: bytes) -> None:
+def _analysis(found: Submission, folder: Path, content: bytes) -> None:
     found.analysis = _text(content)
 
 
-def _training(found: Submission, content: bytes) -> None:
+def _training(found: Submission, folder: Path, content: bytes) -> None:
     try:
-        asked = tomllib.loads(_text(content))
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"is no TOML: {error}") from None
+        asked = tomllib.loads(_text(content[: 1 << 16]))
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise InputError(f"is not TOML: {clean(error)}") from None
     if ours := sorted(set(asked) & OURS):
         raise InputError(f"sets {ours[0]}, which the grader decides")
     config = TrainConfig.from_dict(asked | {"augmentation": "batch", "workers": 0})
@@ -160,24 +263,34 @@ def _training(found: Submission, content: bytes) -> None:
     found.training = asked
 
 
-def _runs(found: Submission) -> None:
-    runs = found.folder / "runs"
-    paths = [] if runs.is_symlink() else sorted(runs.glob("*/history.json"))[:MOST_FILES]
+def _runs(found: Submission, folder: Path) -> None:
+    runs = folder / "runs"
     if runs.is_symlink():
         found.problems["runs/"] = "is a link; hand in the folder itself"
-    for path in paths:
-        name = str(path.relative_to(found.folder))
+        return
+    for path in sorted(runs.glob("*/history.json"))[:MOST_FILES]:
+        name = clean(path.relative_to(folder))
         try:
             if path.parent.is_symlink():
                 raise InputError("lies behind a link; hand in the folder itself")
             history = json.loads(_text(read_file(path)))
             rows, config = history["epochs"], history["config"]
-            [(row["epoch"], row["held_out"], row.get("held_out_accuracy")) for row in rows]
             if not rows:
                 raise InputError("has no epochs")
-            config["epochs"] + config["validation"] + history["held_out_accuracy"]
-            found.runs[name] = history
+            rows[-1]["held_out_accuracy"]
+            found.runs[name] = {
+                "config": {clean(key): value for key, value in config.items()},
+                "epochs": [int(row["epoch"]) for row in rows],
+                "held_out": {clean(row["held_out"]) for row in rows if "held_out" in row},
+                "accuracies": [
+                    float(row["held_out_accuracy"]) for row in rows if "held_out_accuracy" in row
+                ],
+                "asked": int(config["epochs"]),
+                "validation": int(config["validation"]),
+                "claimed": float(history["held_out_accuracy"]),
+                "parameters": int(history.get("parameters", 0)),
+            }
         except InputError as error:
             found.problems[name] = str(error)
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            found.problems[name] = "is no history of `mnist_utils.train`"
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
+            found.problems[name] = "is not a history of `mnist_utils.train`"

@@ -1,10 +1,5 @@
-"""One training of a submitted network, in a process of its own; no line of the student's runs here.
+"""One training of a submitted network, and its answers."""
 
-`python -m mnist_utils.grade.training JOB.JSON OUT.JSON`.
-"""
-
-import json
-import sys
 import tempfile
 from pathlib import Path
 
@@ -15,8 +10,7 @@ from torch import Tensor, nn
 from mnist_utils import data, models
 from mnist_utils.config import TrainConfig
 from mnist_utils.errors import InputError
-from mnist_utils.evaluate import evaluate
-from mnist_utils.files import write_atomically
+from mnist_utils.evaluate import predict
 from mnist_utils.grade.rebuild import rebuild
 from mnist_utils.train import train
 
@@ -40,37 +34,26 @@ def judged_alone(network: nn.Module, images: Tensor) -> bool:
     return torch.allclose(together, alone, atol=1e-3)
 
 
-def measure(job: dict) -> dict:
-    """Train a description's network once; validation by epoch, the test digits once, at the end.
+def train_once(job: dict) -> dict:
+    """Train a description's network; its answers to validation digits, and to test digits.
 
     Raises
     ------
     InputError
         The network cannot be trained, or answers for a batch instead of a digit.
     """
-    models.NETWORKS["submission"] = lambda: Classifier(rebuild(job["description"]))
+    models.NETWORKS["submission"] = lambda: Classifier(rebuild(job["description"]).module)
     settings = TrainConfig.from_dict(job["settings"] | {"model": "submission"})
     with tempfile.TemporaryDirectory() as folder:
         run = train(settings, Path(folder))
-    network, test = run.evaluated.eval(), data.load(train=False)
-    if not judged_alone(network, data.standardize(test.images[:32])):
+    network = run.evaluated.eval()
+    validation = data.load(train=True).images[-settings.validation :]
+    if not judged_alone(network, data.standardize(validation[:32])):
         raise InputError("its answer for a digit depends on the other digits of the batch")
-    result = evaluate(network, test)
-    return {
-        "epochs": run.history,
-        "test_errors": result.n_errors,
-        "mistakes": result.mistakes.tolist(),
+    found = {
+        "accuracies": [row["held_out_accuracy"] for row in run.history],
+        "validation": predict(network, validation).argmax(1).tolist(),
     }
-
-
-def main() -> None:
-    job, out = (Path(name) for name in sys.argv[1:])
-    try:
-        found = measure(json.loads(job.read_text()))
-    except InputError as error:
-        found = {"error": str(error)}
-    write_atomically(out, json.dumps(found) + "\n")
-
-
-if __name__ == "__main__":
-    main()
+    if job["test"]:
+        found["test"] = predict(network, data.images(train=False)).argmax(1).tolist()
+    return found

