@@ -4,14 +4,52 @@ A receptive field says which pixels can count. The effective receptive field say
 do: a bump in the middle of it, whose width grows with the root of the depth (Luo, Li, Urtasun,
 Zemel, NeurIPS 2016). Model3's logits see all of 784 pixels, and half of what moves them lies in
 less than a sixth of these.
+
+On a digit's black background most maxima are tied, and a gradient through them is not defined: it
+depends on which unit rounding makes the largest. Here tied units share it (`sharing_ties`).
 """
 
 import copy
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mnist_utils.errors import InputError
+
+TIED = 1e-4  # of a map's largest value; rounding moves a unit by less than a hundredth of it
+
+
+class SharedMaxPool2d(nn.MaxPool2d):
+    """Max pooling in which all units tied for the maximum share its gradient evenly.
+
+    Tied are those that `TIED` cannot tell from it; they are averaged. A ReLU needs no such rule:
+    units that are exactly 0 are so on every machine, and pass no gradient.
+    """
+
+    def forward(self, maps: Tensor) -> Tensor:
+        highest = super().forward(maps.detach())  # (N, C, H', W')
+        places = (self.kernel_size, self.dilation, self.padding, self.stride)
+        windows = F.unfold(maps, *places).view(*maps.shape[:2], -1, highest[0, 0].numel())
+        inside = F.unfold(torch.ones_like(maps), *places).view_as(windows) > 0
+        least = highest - TIED * maps.detach().abs().amax((1, 2, 3), keepdim=True)
+        tied = inside & (windows >= least.flatten(2)[:, :, None])  # (N, C, places, H' · W')
+        return (windows.where(tied, 0).sum(2) / tied.sum(2)).view_as(highest)
+
+
+def sharing_ties(model: nn.Module) -> nn.Module:
+    """Return a copy of a network, in `eval()`, whose max pools share gradient among ties.
+
+    Its gradients do not depend on the machine's rounding. A pool with `ceil_mode` or indices stays
+    as it is.
+    """
+    twin = copy.deepcopy(model).eval()
+    for parent in list(twin.modules()):
+        for name, layer in list(parent.named_children()):
+            if type(layer) is nn.MaxPool2d and not (layer.ceil_mode or layer.return_indices):
+                about = (layer.kernel_size, layer.stride, layer.padding, layer.dilation)
+                setattr(parent, name, SharedMaxPool2d(*about))
+    return twin
 
 
 def effective_receptive_field(
@@ -30,7 +68,7 @@ def effective_receptive_field(
     Parameters
     ----------
     model
-        Left as it is; a copy in `eval()` is measured.
+        Left as it is; a copy in `eval()` is measured, in which tied maxima share the gradient.
     images
         (N, C, H, W), standardised as in training.
     layer
@@ -46,7 +84,7 @@ def effective_receptive_field(
     InputError
         There is no such layer or unit.
     """
-    twin = copy.deepcopy(model).eval().requires_grad_(False)
+    twin = sharing_ties(model).requires_grad_(False)
     images = images.detach().clone().requires_grad_()
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         values = at_unit(output_of(twin, images, layer), unit)  # (N, channels)

@@ -194,8 +194,9 @@ print(f"σ {before_gap**0.5:.2f} pixels of a 24-pixel field, {logit**0.5:.2f} of
 # That is the theory, for equal weights. Weights that are drawn at random give the same bump, if one
 # takes the *squared* gradient and averages over many networks. (The routes add up by their variances.) So we
 # measure everything by the squared gradient, the square of the derivative of the winning **logit** with
-# respect to each pixel, averaged over 500 test digits. Thirty fresh networks, and the trained one. **Will
-# training make the bump wider or narrower?**
+# respect to each pixel, averaged over 500 test digits. (On a digit's black background the four units of a max
+# pool are often equal. They share the gradient; otherwise rounding would pick one of them, a different one on
+# each processor.) Thirty fresh networks, and the trained one. **Will training make the bump wider or narrower?**
 
 # %%
 trained = results.network("reference")
@@ -218,8 +219,8 @@ plots.keep(
 
 # %%
 assert half < 784 / 6
-assert all(abs(sigma - logit**0.5) < 0.25 for sigma in explain.spread(before))
-assert min(explain.spread(weight)) > logit**0.5 + 0.5
+assert all(abs(sigma - logit**0.5) < 0.3 for sigma in explain.spread(before))
+assert min(explain.spread(weight)) > 1.2 * logit**0.5
 print(f"trained: half of the weight lies in {half} of 784 pixels, 95% in {most}")
 for state, w in (("equal weights", None), ("random weights", before), ("trained", weight)):
     sigma = (logit**0.5,) * 2 if w is None else explain.spread(w)
@@ -244,8 +245,8 @@ plots.keep(
 )
 
 # %% [markdown]
-# The dashed square is what the logit *can* see; the bump is what it *uses*. Random weights are as wide
-# as the theory says, training widens the bump by a quarter, and still half of the weight falls on less
+# The dashed square is what the logit *can* see; the bump is what it *uses*. Random weights are nearly as
+# wide as the theory says, training widens the bump by a fifth, and still half of the weight falls on less
 # than a sixth of the pixels. Design by the theoretical field, and leave room around the object.
 
 # %% [markdown]

@@ -159,7 +159,8 @@ dense, sparse = networks[0].head, pruned_head(networks[0], 0.9)
 prune.remove(sparse, "weight")  # makes the zeros permanent
 for name, head in (("dense", dense), ("nine tenths zeros", sparse)):
     raw = head.weight.detach().numpy().tobytes()
-    print(f"{name:18} {len(raw):,} bytes, {len(zlib.compress(raw)):,} if packed by zlib")
+    packed = len(zlib.compress(raw)) / 1000
+    print(f"{name:18} {len(raw):,} bytes, {packed:.0f} thousand if packed by zlib")
 
 
 # %%

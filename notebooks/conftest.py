@@ -6,6 +6,7 @@
 - A cell that was never run, or a notebook stripped of its outputs, is red.
 - A kernel that dies is red at once, and slow output is waited for.
 - A kernel computes in one thread: pytest runs as many kernels at once as there are cores.
+- With `--disturbed`, a kernel plays another machine first (`tools.disturb`).
 """
 
 import base64
@@ -15,21 +16,38 @@ from pathlib import Path
 from queue import Empty
 
 from nbval.kernel import RunningKernel
-from nbval.plugin import IPyNbCell
+from nbval.plugin import IPyNbCell, IPyNbFile
 
+from mnist_utils.files import ROOT
 from tools.pictures import DIFFERENT, largest_difference
 
+DISTURB = ROOT / "tools" / "disturb.py"
 compare_without_pictures = IPyNbCell.compare_outputs
 run_without_check = IPyNbCell.runtest
 await_reply_blindly = RunningKernel.await_reply
+start_kernel = IPyNbFile.setup
+
+
+def pytest_addoption(parser):
+    text = "run the notebooks with pixels and weights disturbed a little: see tools/disturb.py"
+    parser.addoption("--disturbed", type=int, choices=(1, 2, 3), metavar="DRAW", help=text)
 
 
 def pytest_configure(config):
+    IPyNbFile.setup = setup
     IPyNbCell.compare_outputs = compare_outputs
     IPyNbCell.runtest = runtest
     RunningKernel.await_reply = await_reply
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     config.option.nbval_sanitize_with = str(Path(__file__).with_name("sanitize.cfg"))
+
+
+def setup(self):
+    start_kernel(self)
+    if draw := self.config.option.disturbed:
+        code = f"__import__('runpy').run_path({str(DISTURB)!r})['disturb']({draw})"
+        reply = self.kernel.kc.execute_interactive(code, store_history=False, timeout=300)
+        assert reply["content"]["status"] == "ok", reply["content"]
 
 
 def pictures(outputs) -> list[str]:

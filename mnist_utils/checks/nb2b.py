@@ -346,10 +346,10 @@ EXERCISES = (
         tuple(
             Wrong(name, frozenset({name}), says)
             for name, says in (
-                ("leave relu out", "Without it the bump is 5.1 pixels wide, too."),
+                ("leave relu out", "Without it the bump is about 5 pixels wide, too."),
                 (
                     "pool by the mean",
-                    "The theory does assume a mean; but with one the bump is 5.1 pixels wide, too.",
+                    "Theory does assume a mean; but with one the bump is about 5 pixels wide, too.",
                 ),
                 ("take more digits", "Then the bump is smoother, and as wide as before."),
             )

@@ -209,13 +209,18 @@ const LAYERS = {
     backward: (g, v, t, before, now, x) => g.map((value, i) => (x[i] > 0 ? value : 0)),
   },
   maxpool: {
-    forward(x, v, t, before, now) {
-      return Float32Array.from(winners(x, v, before, now), (i) => x[i]);
-    },
+    forward: highest,
     backward(g, v, t, before, now, x) {
+      // all units tied for the maximum share its gradient, as in mnist_utils.explain
+      const margin = 1e-4 * x.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+      const least = highest(x, v, t, before, now).map((value) => value - margin);
+      const tied = new Int32Array(g.length);
+      eachWindow(v, before, now, (at, i) => {
+        if (x[i] >= least[at]) tied[at] += 1;
+      });
       const result = new Float64Array(x.length);
-      winners(x, v, before, now).forEach((i, at) => {
-        result[i] += g[at];
+      eachWindow(v, before, now, (at, i) => {
+        if (x[i] >= least[at]) result[i] += g[at] / tied[at];
       });
       return result;
     },
@@ -292,11 +297,11 @@ function eachWindow({ k, s, p }, [c, side], [, n], visit) {
               visit((i * n + r) * n + q, (i * side + y) * side + x);
           }
 }
-function winners(x, v, before, now) {
-  // which unit each window's largest value comes from
-  const best = new Int32Array(now[0] * now[1] ** 2).fill(-1);
+function highest(x, v, t, before, now) {
+  // of each window
+  const best = new Float32Array(now[0] * now[1] ** 2).fill(-Infinity);
   eachWindow(v, before, now, (at, i) => {
-    if (best[at] < 0 || x[i] > x[best[at]]) best[at] = i;
+    if (x[i] > best[at]) best[at] = x[i];
   });
   return best;
 }

@@ -116,8 +116,8 @@ check.where(answer)
 # %% [markdown]
 # ## 2.10 One ruler
 #
-# Take the mean of the gradient's *absolute value* as the effective field of a random Model3: its σ is 5.1
-# pixels, and theory says 3.95. What mends the comparison? One of `"leave relu out"`, `"pool by the mean"`,
+# Take the mean of the gradient's *absolute value* as the effective field of a random Model3: its σ is about
+# 5 pixels, and theory says 3.95. What mends the comparison? One of `"leave relu out"`, `"pool by the mean"`,
 # `"take more digits"`, `"square the gradient"`.
 
 # %%

@@ -8,6 +8,7 @@ from torch import nn
 
 from mnist_utils import chains
 from mnist_utils.errors import InputError
+from mnist_utils.explain import sharing_ties
 from mnist_utils.lab import design
 from mnist_utils.lab.design import base64
 
@@ -84,8 +85,11 @@ def test_the_code_that_is_copied_builds_this_network(sound, javascript):
 
 
 def images(n):
+    """Random pixels on the left; on the right a constant background, where pools have ties."""
     generator = torch.Generator().manual_seed(0)
-    return torch.rand(n, 1, 28, 28, generator=generator) * 3 - 0.4
+    pixels = torch.rand(n, 1, 28, 28, generator=generator) * 3 - 0.4
+    pixels[..., 14:] = -0.4
+    return pixels
 
 
 FORWARD = """([rows, weights, image], lab) => {
@@ -115,7 +119,7 @@ def test_forward_and_backward_are_torch_s(sound, javascript):
     given, outputs, gradients = [], [], []
     for seed, rows in enumerate(sound[:40]):
         network, image = alive(rows, seed), images(1).requires_grad_()
-        output = network(image)
+        output = sharing_ties(network)(image)
         middle = [s // 2 for s in output.shape[2:]]
         values = output[(0, slice(None), *middle)]
         gradients.append(torch.autograd.grad(values[values.argmax()], image)[0].flatten().tolist())

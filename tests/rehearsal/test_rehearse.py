@@ -57,7 +57,7 @@ def test_with_dead_proxies_and_keys_of_nonsense_no_byte_leaves_loopback(tmp_path
     command = [sys.executable, str(run), "--rehearse", "all", "--out", str(tmp_path / "model")]
     options = ["--recipe", "fast", "--subset", "1000", "--epochs", "1", "--batch_size", "64"]
     done = subprocess.run(
-        [*command, *options], env=environment, capture_output=True, text=True, timeout=300
+        [*command, *options], env=environment, capture_output=True, text=True, timeout=900
     )
     assert done.returncode == 0, done.stderr
     for words in (
@@ -114,12 +114,11 @@ def test_a_rehearsal_that_is_killed_leaves_no_process_and_no_folder(number, tmp_
     folder = Path(line.split()[1])
     assert _of(folder)
     process.send_signal(number)
-    process.wait(60)
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and folder.exists():
+    process.wait(300)
+    deadline = time.monotonic() + 300
+    while (folder.exists() or _of(folder)) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not folder.exists()
-    time.sleep(1)
     assert _of(folder) == []
     assert not list(tmp_path.glob("rehearsal-*"))
 

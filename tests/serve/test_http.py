@@ -7,11 +7,11 @@ import shutil
 import struct
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 
 import numpy as np
+import psutil
 import pytest
 from networks import npy
 
@@ -21,8 +21,8 @@ from mnist_utils.serve.handlers import JSON, NPY
 
 
 @pytest.fixture(scope="module")
-def server(model_dir, tmp_path_factory):
-    """Its port: the container's code beside the weights, in an image without safetensors."""
+def process(model_dir, tmp_path_factory):
+    """A server: the container's code beside the weights, in an image without safetensors."""
     folder = tmp_path_factory.mktemp("container")
     shutil.copy(model_dir / "model.safetensors", folder)
     with archive.serving_code() as code:
@@ -34,19 +34,25 @@ def server(model_dir, tmp_path_factory):
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder,
         env={"PATH": os.environ["PATH"], "OMP_NUM_THREADS": "1"} | loopback.DEAD_END,
     )  # fmt: skip
+    yield process
+    process.stdin.close()
+    process.wait(300)
+    assert "Traceback" not in process.stderr.read()
+
+
+@pytest.fixture(scope="module")
+def server(process):
+    """Its port."""
     line = process.stdout.readline()
     assert line.strip().isdigit(), process.stderr.read()
-    yield int(line)
-    process.stdin.close()
-    process.wait(20)
-    assert "Traceback" not in process.stderr.read()
+    return int(line)
 
 
 def ask(port, body, kind=JSON, accept=JSON):
     headers = {"Content-Type": kind, "Accept": accept}
     request = urllib.request.Request(f"http://127.0.0.1:{port}/invocations", body, headers)
     try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=300) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as answer:
         return answer.code, answer.read().decode()
@@ -126,15 +132,15 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_a_hostile_request_is_refused_with_its_reason_and_the_next_is_served(server, name):
+def test_a_hostile_request_is_refused_with_its_reason_and_the_next_is_served(server, process, name):
     body, kind, words = HOSTILE[name]
-    start = time.monotonic()
+    before = psutil.Process(process.pid).cpu_times().user
     status, said = ask(server, body.encode() if isinstance(body, str) else body, kind)
-    seconds = time.monotonic() - start
+    cpu_seconds = psutil.Process(process.pid).cpu_times().user - before
     assert 400 <= status < 500, (status, said)
     assert words in said
     assert "Traceback" not in said
-    assert seconds < 1
+    assert cpu_seconds < 1
     assert ask(server, npy(GREY), NPY)[0] == 200
 
 

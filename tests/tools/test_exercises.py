@@ -76,7 +76,7 @@ def test_every_exercise_stands_in_one_notebook_in_the_order_of_the_course():
 def test_an_unsolved_notebook_runs_to_its_first_question_and_ends_there_in_a_line(student):
     notebook = nbformat.read(student, as_version=4)
     assert not any(cell.outputs for cell in code(student))
-    NotebookClient(notebook, timeout=120, kernel_name="python3", allow_errors=True).execute()
+    NotebookClient(notebook, timeout=600, kernel_name="python3", allow_errors=True).execute()
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     errors = [(cell, o) for cell in cells for o in cell.outputs if o.output_type == "error"]
     cell, error = errors[0]

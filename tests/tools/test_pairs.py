@@ -198,6 +198,33 @@ def test_nbval_is_red_for_each_of_six_changes_and_names_notebook_and_cell(folder
         assert (name, str(number)) in failed, done.stdout
 
 
+BLACK = """# %%
+from mnist_utils import data
+black = data.load(train=False).images[:1] * 0
+len(black.unique())
+# %%
+len(data.standardize(black).unique())
+# %%
+round(data.standardize(black).mean().item(), 3)
+"""
+
+
+def test_disturbed_is_what_a_network_reads_and_nothing_else(folder):
+    """A kernel that is told to play another machine does: in black pixels, not in black bytes."""
+    source = folder / "98_black.py"
+    source.write_text(BLACK)
+    pairs.rebuild(source)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-rf", "--rootdir", folder, "--nbval",
+         "--nbval-current-env", "-p", "no:cacheprovider", "--disturbed", "1",
+         source.with_suffix(".ipynb")],
+        capture_output=True, text=True, cwd=folder, check=False,
+        env=os.environ | {"PYTHONPATH": str(pairs.FOLDER.parent)},
+    )  # fmt: skip
+    assert re.findall(r"^FAILED 98_black.ipynb::Cell (\d)", done.stdout, re.M) == ["1"], done.stdout
+    assert "2 passed" in done.stdout
+
+
 def test_two_shuffled_cells_are_seen_whatever_the_timestamps(folder):
     source = folder / f"{SAMPLE}.py"
     parts = source.read_text().split("\n# %%\n")

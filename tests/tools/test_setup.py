@@ -81,10 +81,10 @@ def test_ctrl_c_in_set_up_costs_one_line(checkout):
             stdout=subprocess.PIPE, env=ENVIRONMENT | {"PIP_INDEX_URL": index},
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # nohup ignores it
         ) as process:  # fmt: skip
-            silent.settimeout(60)
+            silent.settimeout(300)
             connection, _ = silent.accept()
             process.send_signal(signal.SIGINT)
-            _, said = process.communicate(timeout=30)
+            _, said = process.communicate(timeout=300)
             connection.close()
     assert process.returncode == 130
     assert said.strip() == "stopped; run `make setup` again, it goes on from here"
