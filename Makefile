@@ -15,7 +15,7 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup train test lab kernel lint notebooks exercises reproduce report site bench lock clean
+.PHONY: help setup train lint check test lab kernel notebooks exercises reproduce report site bench lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,11 +27,21 @@ train: $(READY) ## train, evaluate, draw; EPOCHS=1 is the quick look, RESUME=1 g
 	$(strip $(RUN) -m mnist_utils.train --recipe $(RECIPE) \
 		$(if $(EPOCHS),--epochs $(EPOCHS) --out runs/quick) $(if $(RESUME),--resume) $(ARGS))
 
+lint: $(READY) ## check style
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+
+check: lint ## before a commit: style, pairs, unit tests (some 90 seconds)
+	$(RUN) -m tools.pairs --check
+	$(RUN) -m pytest tests -m "not slow" $(ARGS)
+
 test: $(READY) ## prove it
 	$(RUN) -m pytest $(ARGS)
 
-lab: $(READY) ## open the notebooks in JupyterLab; LAB="--no-browser" passes options on
-	$(strip $(VENV)/bin/jupyter lab --LabApp.default_url=/lab/tree/notebooks/01_data.ipynb \
+lab: $(READY) ## open the notebooks, and your exercises, in JupyterLab; LAB="--no-browser" passes on
+	@$(RUN) -m tools.exercises --work
+	$(strip $(VENV)/bin/jupyter lab \
+		--LabApp.default_url='/lab/tree/notebooks/01_data.ipynb?file-browser-path=/notebooks/work' \
 		$(if $(filter 0,$(shell id -u)),--allow-root) $(LAB))
 
 kernel: $(READY) ## offer .venv as a kernel; in Studio, or with STUDIO=1, over the torch that is there
@@ -40,12 +50,8 @@ kernel: $(READY) ## offer .venv as a kernel; in Studio, or with STUDIO=1, over t
 		shutil.copytree(*(top + "/labextensions/anywidget" \
 		for top in (sys.prefix + "/share/jupyter", data())), dirs_exist_ok=True)'
 
-lint: $(READY) ## check style
-	$(VENV)/bin/ruff check
-	$(VENV)/bin/ruff format --check
-
-notebooks: $(READY) ## rebuild the .ipynb from the .py, execute them in place
-	$(RUN) -m tools.pairs
+notebooks: $(READY) ## rebuild the .ipynb from the .py; ARGS=--all executes what did not change, too
+	$(RUN) -m tools.pairs $(ARGS)
 
 exercises: $(READY) ## make the student's notebooks anew from notebooks/solutions/
 	$(RUN) -m tools.exercises

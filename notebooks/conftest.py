@@ -5,6 +5,7 @@
 - Figures that differ from machine to machine (`sanitize.cfg`) are shown, and not compared.
 - A cell that was never run, or a notebook stripped of its outputs, is red.
 - A kernel that dies is red at once, and slow output is waited for.
+- A notebook that git does not know, a student's or a trial, is left alone.
 - A kernel computes in one thread: pytest runs as many kernels at once as there are cores.
 - With `--disturbed`, a kernel plays another machine first (`tools.disturb`).
 """
@@ -12,6 +13,7 @@
 import base64
 import os
 import time
+from functools import cache
 from pathlib import Path
 from queue import Empty
 
@@ -19,6 +21,7 @@ from nbval.kernel import RunningKernel
 from nbval.plugin import IPyNbCell, IPyNbFile
 
 from mnist_utils.files import ROOT
+from tools.pairs import FOLDER, tracked
 from tools.pictures import DIFFERENT, largest_difference
 
 DISTURB = ROOT / "tools" / "disturb.py"
@@ -48,6 +51,16 @@ def setup(self):
         code = f"__import__('runpy').run_path({str(DISTURB)!r})['disturb']({draw})"
         reply = self.kernel.kc.execute_interactive(code, store_history=False, timeout=300)
         assert reply["content"]["status"] == "ok", reply["content"]
+
+
+def pytest_ignore_collect(collection_path):
+    ours = collection_path.suffix == ".ipynb" and collection_path.is_relative_to(FOLDER)
+    return True if ours and collection_path not in known() else None
+
+
+@cache
+def known() -> set[Path]:
+    return set(tracked())
 
 
 def pictures(outputs) -> list[str]:

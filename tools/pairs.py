@@ -1,10 +1,12 @@
 """Notebook pairs: `NN_topic.py` is the source, `NN_topic.ipynb` the same cells with outputs.
 
-Command line: `python -m tools.pairs [--check] [notebooks/01_data.py ...]` (`make notebooks`)
-rebuilds and executes; `--check` only compares, whatever the timestamps.
+Command line: `python -m tools.pairs [--check] [--all] [notebooks/01_data.py ...]` (`make
+notebooks`) rebuilds, and executes those whose code, package or results have changed since they were
+committed, or `--all`; `--check` only compares, whatever the timestamps.
 """
 
 import os
+import subprocess
 from itertools import zip_longest
 from pathlib import Path
 
@@ -23,9 +25,44 @@ SECONDS = 300  # a cell may take
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
+SOURCES = ("mnist_utils", "results", "data")  # what a notebook's outputs rest on, besides its code
+
+
 def every() -> list[Path]:
-    """The source of every notebook: lessons, solutions, the assignment."""
-    return sorted(p for p in FOLDER.rglob("*.py") if p.read_text().startswith("# ---\n# jupyter:"))
+    """The source of every notebook that git knows: lessons, solutions, the assignment."""
+    known = [path for path in tracked() if path.suffix == ".py" and path.exists()]
+    return sorted(p for p in known if p.read_text().startswith("# ---\n# jupyter:"))
+
+
+def tracked() -> list[Path]:
+    """The files below notebooks/ that git knows; all of them where there is no git."""
+    try:
+        return [FOLDER / name for name in _git("ls-files", "-z").split("\0") if name]
+    except (OSError, subprocess.CalledProcessError):
+        hidden = ("work", ".ipynb_checkpoints")
+        return [path for path in FOLDER.rglob("*.*") if path.parent.name not in hidden]
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", "-C", FOLDER, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def is_current(source: Path) -> bool:
+    """Whether the stored outputs still are those of the code: only prose may have changed."""
+    path = source.with_suffix(".ipynb")
+    try:
+        commit = _git("log", "-1", "--format=%H", "--", path).strip()
+        texts = path.read_text(), _git("show", f"{commit}:./{path.relative_to(FOLDER)}")
+        changed = _git("diff", "--name-only", commit, "--", *(ROOT / name for name in SOURCES))
+    except (OSError, subprocess.CalledProcessError):
+        return False  # no git, or a notebook that it does not know
+    codes = [_code(nbformat.reads(text, as_version=4)) for text in texts]
+    return not changed and codes[0] == codes[1] == _code(jupytext.read(source))
+
+
+def _code(notebook) -> list[tuple]:
+    return [(c.source, c.metadata.get("tags")) for c in notebook.cells if c.cell_type == "code"]
 
 
 def difference(source: Path) -> str | None:
@@ -59,8 +96,10 @@ def forget_machine(model: dict, **_) -> None:
                 cell["outputs"] = [o for o in outputs if WIDGET not in o.get("data", {})]
 
 
-def rebuild(source: Path) -> None:
+def rebuild(source: Path, execute: bool = True) -> None:
     """Make the .ipynb anew from the .py and execute it, keeping the cells' ids.
+
+    Executed twice, no byte of it differs, as long as its code and what it reads stay the same.
 
     Raises
     ------
@@ -82,12 +121,14 @@ def rebuild(source: Path) -> None:
         timeout=SECONDS,
         kernel_name="python3",
         record_timing=False,
+        coalesce_streams=True,  # else prints are cut where the clock cuts them
         resources={"metadata": {"path": str(source.parent)}},
     )
     try:
         # One thread, as in the tests: another count rounds otherwise.
         settings = {"MNIST_IMAGES": str(ROOT / "images"), "OMP_NUM_THREADS": "1"}
-        client.execute(env=os.environ | settings)
+        if execute:
+            client.execute(env=os.environ | settings)
     except CellExecutionError as error:
         cell = next(c for c in notebook.cells if _failed(c))
         raise InputError(
@@ -105,8 +146,9 @@ def main() -> None:
     parser = command.Parser(prog="python -m tools.pairs", description=__doc__)
     parser.add_argument("source", nargs="*", type=Path, help="which .py (default: all)")
     parser.add_argument("--check", action="store_true", help="compare only; write nothing")
+    parser.add_argument("--all", action="store_true", help="execute what has not changed, too")
     arguments = parser.parse_args()
-    sources = arguments.source or every()
+    sources = [source.resolve() for source in arguments.source] or every()
     for source in sources:
         if source.suffix != ".py" or not source.is_file():
             raise InputError(f"{source} is not a notebook's .py; name one of notebooks/*.py")
@@ -115,8 +157,9 @@ def main() -> None:
             raise InputError("; ".join(found) + "; run `make notebooks`")
         return
     for source in tqdm(sources, unit="notebook", disable=None):
-        print(source.name, flush=True)
-        rebuild(source)
+        execute = arguments.all or not is_current(source)
+        print(source.name if execute else f"{source.name}: prose alone", flush=True)
+        rebuild(source, execute)
 
 
 if __name__ == "__main__":

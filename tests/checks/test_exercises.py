@@ -13,6 +13,9 @@ from mnist_utils.errors import InputError
 from mnist_utils.files import ROOT
 
 ALL = exercises()
+with_solutions = pytest.mark.skipif(
+    not any(exercise.SOLUTIONS.glob("*.py")), reason="no solutions here: a teacher may delete them"
+)
 # Worked out without the package.
 KEYS = {
     "corner": 0.439,
@@ -195,7 +198,7 @@ def test_the_collected_wrong_answers_have_their_names(name, answer, called):
     assert called in refusal.value.mistake
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", {type(one.form): name for name, one in ALL.items()}.values())
 @pytest.mark.parametrize("nothing", [None, ..., float("nan"), "", [], 3j, object()])
 def test_what_is_no_answer_gets_a_kind_word_and_is_no_try(name, nothing):
     with pytest.raises(Unsolved) as refusal:
@@ -286,6 +289,7 @@ def test_a_pattern_is_tried_on_log_lines(pattern):
         check.pattern(pattern)
 
 
+@with_solutions
 def test_hints_come_one_by_one_and_the_solution_after_two_tries(capsys):
     hint.pool()
     assert capsys.readouterr().out.startswith("1. ")
@@ -301,15 +305,17 @@ def test_hints_come_one_by_one_and_the_solution_after_two_tries(capsys):
     assert "answer = 8" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name", ALL)
-def test_every_exercise_has_a_solution_that_shows_no_mark(name, capsys):
-    exercise._wrong_so_far[name] = exercise.TRIES
-    getattr(solution, name)()
-    shown = capsys.readouterr().out
-    assert f"check.{name}(" in shown
-    assert "# solution" not in shown
+@with_solutions
+def test_every_exercise_has_a_solution_that_shows_no_mark(capsys):
+    for name in ALL:
+        exercise._wrong_so_far[name] = exercise.TRIES
+        getattr(solution, name)()
+        shown = capsys.readouterr().out
+        assert f"check.{name}(" in shown
+        assert "# solution" not in shown, name
 
 
+@with_solutions
 def test_a_right_answer_opens_the_solution(capsys):
     check.pool(8)
     solution.pool()

@@ -52,28 +52,27 @@ def test_seeds_are_measured_once_stored_and_summed_up(tmp_path, capsys):
         measure("study/quick", replace(QUICK, lr=0.5), 2, **folders)
 
 
-@pytest.mark.parametrize("name", PLAN)
-def test_stored_measurements_are_complete_and_of_today_s_recipe(name):
-    settings, seeds = PLAN[name]
-    stored = results.read(name)
-    assert [run["seed"] for run in stored["runs"]] == list(range(seeds))
-    names = {item.name for item in fields(TrainConfig)} - {"seed"}
-    assert stored["config"] == {key: settings.to_dict()[key] for key in names}
-    for run in stored["runs"]:
-        assert run["held_out"] == ("validation" if settings.validation else "test")
-        assert run["digits"] == (settings.validation or 10_000)
-        assert run["held_out_accuracy"] == pytest.approx(1 - run["errors"] / run["digits"])
-        assert len(set(run["mistakes"])) == run["errors"]
-        assert run["precision"] in ("float32", "bfloat16")
+def test_stored_measurements_are_complete_and_of_today_s_recipe():
+    for name, (settings, seeds) in PLAN.items():
+        stored = results.read(name)
+        assert [run["seed"] for run in stored["runs"]] == list(range(seeds)), name
+        names = {item.name for item in fields(TrainConfig)} - {"seed"}
+        assert stored["config"] == {key: settings.to_dict()[key] for key in names}, name
+        for run in stored["runs"]:
+            assert run["held_out"] == ("validation" if settings.validation else "test"), name
+            assert run["digits"] == (settings.validation or 10_000), name
+            assert run["held_out_accuracy"] == pytest.approx(1 - run["errors"] / run["digits"])
+            assert len(set(run["mistakes"])) == run["errors"], name
+            assert run["precision"] in ("float32", "bfloat16"), name
 
 
-@pytest.mark.parametrize("name", WEIGHTS)
-def test_stored_weights_are_those_of_the_run_that_measured_them(name):
-    stored = results.runs(name)[: WEIGHTS[name]]
-    assert len(stored) == WEIGHTS[name]
-    for run in stored:
-        path = results.weights_path(name, run["seed"])
-        assert weights.checksum(path) == run["weights_sha256"], path.name
+def test_stored_weights_are_those_of_the_run_that_measured_them():
+    for name, seeds in WEIGHTS.items():
+        stored = results.runs(name)[:seeds]
+        assert len(stored) == seeds, name
+        for run in stored:
+            path = results.weights_path(name, run["seed"])
+            assert weights.checksum(path) == run["weights_sha256"], path.name
 
 
 def test_no_weights_lie_in_results_but_those_of_the_plan():

@@ -259,6 +259,53 @@ def test_a_notebook_that_fails_names_its_cell_and_keeps_the_old_outputs(folder):
     assert not source.with_suffix(".ipynb").exists()
 
 
+TALK = "# %%\nfor i in range(3):\n    print(i, flush=True)\n\n# %% [markdown]\n# A typo.\n"
+
+
+@pytest.fixture
+def committed(folder, monkeypatch):
+    """A small course under git, whose one notebook prints."""
+    monkeypatch.setattr(pairs, "ROOT", folder)
+    monkeypatch.setattr(pairs, "FOLDER", folder)
+    (folder / "results").mkdir()
+    (folder / "results" / "one.json").write_text("1")
+    source = folder / "97_talk.py"
+    source.write_text(TALK)
+    pairs.rebuild(source)
+    for line in ("init -q", "add .", "-c user.name=a -c user.email=a@b commit -qm first"):
+        subprocess.run(["git", "-C", folder, *line.split()], check=True)
+    return source
+
+
+def test_executed_twice_no_byte_of_a_notebook_differs(committed):
+    before = committed.with_suffix(".ipynb").read_bytes()
+    pairs.rebuild(committed)
+    assert committed.with_suffix(".ipynb").read_bytes() == before
+
+
+def test_a_typo_in_prose_executes_nothing_and_changes_one_line(committed, command):
+    path = committed.with_suffix(".ipynb")
+    before = path.read_text().splitlines()
+    committed.write_text(TALK.replace("A typo", "No typo"))
+    assert "97_talk.py: prose alone" in command(pairs.main, committed)[1]
+    after = path.read_text().splitlines()
+    assert [(a, b) for a, b in zip(before, after, strict=True) if a != b] == [
+        ('    "A typo."', '    "No typo."')
+    ]
+
+
+@pytest.mark.parametrize("what", ["code", "results", "an unknown notebook"])
+def test_what_outputs_rest_on_has_them_made_anew(what, committed):
+    assert pairs.is_current(committed)
+    if what == "code":
+        committed.write_text(TALK.replace("range(3)", "range(4)"))
+    elif what == "results":
+        (committed.parent / "results" / "one.json").write_text("2")
+    else:
+        committed = committed.rename(committed.with_stem("96_new"))
+    assert not pairs.is_current(committed)
+
+
 def test_the_command_line_compares_and_refuses(folder, refused, command):
     source = folder / f"{SAMPLE}.py"
     assert command(pairs.main, "--check", source)[0] == 0
