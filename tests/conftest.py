@@ -4,6 +4,7 @@ import os
 import shutil
 import sys
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,32 @@ from mnist_utils.command import run as run_command
 # One thread each: pytest runs as many processes as there are cores. Children inherit the variable.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 torch.set_num_threads(1)
+
+
+# What starts jobs, servers, browsers, kernels or trainings: `make check` leaves it out.
+SLOW = (
+    "describe/test_timm.py", "describe/test_transformers.py", "grade/test_grading.py", "jobs",
+    "lab", "rehearsal", "reproduce", "serve/test_ray.py", "test_wheel.py", "tools", "train",
+)  # fmt: skip
+load = data.load
+
+
+@cache
+def bundle(train: bool) -> data.Split:
+    return load(train=train)
+
+
+# Checksums and unzipping once for each process, not at each call.
+data.load = lambda directory=None, *, train: (
+    load(directory, train=train) if directory else bundle(train)
+)
+
+
+def pytest_collection_modifyitems(items):
+    here = Path(__file__).parent
+    for item in items:
+        if any(item.path.is_relative_to(here / place) for place in SLOW):
+            item.add_marker("slow")
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from mnist_utils.describe.measured import reached, reached_by_nan
 from mnist_utils.describe.reader import read
 from mnist_utils.errors import InputError
 
-NETWORKS = int(os.environ.get("NETWORKS", 150))  # NETWORKS=5000 pytest … for more
+NETWORKS = int(os.environ.get("NETWORKS", 30))  # NETWORKS=5000 pytest … for more
 
 
 class Residual(nn.Module):
