@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shutil
+import sys
 import tempfile
 import threading
 import time
@@ -18,7 +19,8 @@ from pathlib import Path
 
 import pytest
 
-from mnist_utils.grade import grading, report, roster, rubric, wall
+from mnist_utils.grade import grading, report, roster, rubric, spec, wall
+from mnist_utils.grade.examine import examine
 from mnist_utils.grade.submission import MODELS
 
 GOOD = Path(__file__).with_name("good")
@@ -88,16 +90,7 @@ CLASS = {
          .replace("Model1,", "model 1, ") + ",,,,,,,,,\n\n"}, ALL),
     "half_sign": ({"fields.csv": FIELDS.replace("3.5", "3½")}, ALL),
     "nested": (nested("Hand in", "final"), ALL),
-    "helper": ({"model.py": "from .blocks import unused\nfrom training import other\n" + MODEL,
-                "blocks.py": "unused = 1", "training/__init__.py": "other = 2"}, ALL),
     "torchvision": (model("import torchvision, mnist_utils.models"), ALL),
-    "shapes": (in_forward("n, c, h, w = images.shape; assert images.shape[1:] == (1, 28, 28); "
-                          "images = images.reshape(n * h, w).view(-1, c, h, w)"), ALL),
-    "softmax": (changed("nn.LogSoftmax(1)]", "nn.Softmax(1)]"), ALL),
-    "lazy_and_chunk": (
-        {"model.py": MODEL.replace("nn.Conv2d(1, 16, 5", "nn.LazyConv2d(16, 5").replace(
-            "self.stem(images)", "__import__('torch').cat(self.stem(images).chunk(2, 1), dim=1)")},
-        ALL),
     "headings": ({"analysis.md": re.sub(r"^# (Model)(\d)$", r"**\1 \2**", ANALYSIS, flags=re.M)},
                  ALL),
     "underlined": ({"analysis.md": re.sub(r"^# (Model\d)$", r"\1\n======", ANALYSIS, flags=re.M)},
@@ -121,16 +114,6 @@ CLASS = {
     "no_analysis": ({"analysis.md": None}, {"steps": (0.5, "analysis.md is missing")}),
     "no_table": ({"fields.csv": "model,layer\n"}, {"table": (0, "no column 'kernel_size'")}),
     "a_notebook": ({"model.py": None, "model.ipynb": "{}"}, {"budget": (0, "Executable Script")}),
-    "from_a_notebook": (model("get_ipython()"), {"budget": (0, "leave out the line with get_ipy")}),
-    "reads_data": (model("from mnist_utils import data; data.load(train=True)"),
-                   {"budget": (0, "it cannot read data")}),
-    "by_value": (in_forward("images = -images if images.sum() > 0 else images"),
-                 {"budget": (0, "must not depend on them")}),
-    "syntax": ({"model.py": "class Model3(:"}, {"budget": (0, "SyntaxError")}),
-    "missing_package": (model("import tensorflow"),
-                        {"budget": (0, "ModuleNotFoundError: No module named 'tensorflow'")}),
-    "nine_classes": (changed("nn.Conv2d(channels, 10, 1)", "nn.Conv2d(channels, 9, 1)"),
-                     {"budget": (0, "ten numbers for each are wanted")}),
     # --- points without work
     "empty": (dict.fromkeys(("model.py", "fields.csv", "analysis.md")),
               {"budget": (0, "model.py is missing"), "epochs": (0, NOTHING), "table": (0, ""),
@@ -142,10 +125,6 @@ CLASS = {
                 "        self.other = Model3()\n    def forward(self, x):\n"
                 "        return nn.Identity()(self.other(x))\n"},
                {"steps": (0, "Model1 and Model3 are the same network")}),
-    "numbers": (in_forward("images = sum(images * (i + 0.5) for i in range(360))"),
-                {"budget": (1, "5,971 parameters (361 of them numbers in forward)")}),
-    "fractions": (in_forward("for i in range(9): images = nn.functional.elu(images, i / 9.5)"),
-                  {"budget": (0, "numbers that are learnt belong into")}),
     "one_line": ({"runs/a/history.json": history(1, 1, 1, last=1.0)},
                  {"honesty": (0, "was evaluated on 1 digits")}),
     "impossible": ({"runs/a/history.json": history(last=0.99503)},
@@ -169,7 +148,6 @@ CLASS = {
     "reads_labels": (model(f"import os; y = os.listdir({str(DATA)!r})"), {"budget": (0, "Error")}),
     "connects": (model("import socket; socket.create_connection(('127.0.0.1', 22), 1)"),
                  {"budget": (0, "Error")}),
-    "not_text": ({"model.py": b"\xff\xfe\x00"}, {"budget": (0, "cannot be imported")}),
     "patched_torch": (
         model("import torch\ntorch.argmax = torch.Tensor.argmax = lambda *a, **k: 1 / 0\n"
               "torch.nn.ReLU.extra_repr = lambda self: 1 / 0"),
@@ -177,24 +155,10 @@ CLASS = {
     "answers_itself": (
         model("import os\nos.write(3, b'{\"Model3\": {\"error\": \"\\\\u001b[2J50 of 50\"}}')\n"
               "os._exit(0)"), {"budget": (0, "")}),
-    "shared_weights": (in_init("self.blocks[2][0].weight = self.blocks[3][0].weight"),
-                       {"budget": (0, "are one tensor under several names")}),
-    "buffers": (in_init("self.register_buffer('w', TENSOR)", "self.w * "),
-                {"budget": (0, "'w', a tensor that belongs to no layer")}),
-    "constants": (
-        changed("return self.head(", "return __import__('torch').arange(10.0) + self.head("),
-        {"budget": (0, "a tensor that belongs to no layer")}),
-    "batch_statistics": (
-        changed("nn.BatchNorm2d(16)", "nn.BatchNorm2d(16, track_running_stats=False)"),
-        {"budget": (0, "batch's statistics")}),
     "across_the_batch": (
         changed("return self.head(self.blocks(self.stem(images)))",
                 "return self.head(self.blocks(self.stem(images - images.mean(0))))"),
         {"accuracy": (0, "depends on the other digits of the batch")}),
-    "otherwise_in_eval": (
-        changed("return self.head(", "images = images if self.training else -images\n"
-                                     "        return self.head("),
-        {"budget": (0, "something else in eval()")}),
     "huge_pool": (changed("nn.MaxPool2d(2), nn.BatchNorm2d(16)",
                           "nn.AdaptiveAvgPool2d(1_000), nn.BatchNorm2d(16)"),
                   {"budget": (0, "numbers an image|allocate memory")}),
@@ -214,6 +178,60 @@ CLASS = {
         {"table": (1, "agree")}),
     "=cmd()": ({}, {"table": (1, "agree")}),
 }  # fmt: skip
+
+
+# What is seen before a network is trained, here without a wall: files -> what Model3 is, in words.
+CODE = {
+    "helpers": ({"model.py": "from .blocks import a\nimport training.b\nprint('hello')\n" + MODEL,
+                 "blocks.py": "a = 1", "training/__init__.py": "", "training/b.py": ""}, "5610"),
+    "shapes": (in_forward("n, c, h, w = images.shape; assert images.shape[1:] == (1, 28, 28); "
+                          "images = images.reshape(n * h, w).view(-1, c, h, w)"), "5610"),
+    "softmax": (changed("nn.LogSoftmax(1)]", "nn.Softmax(1)]"), "5610"),
+    "lazy_and_chunk": (
+        {"model.py": MODEL.replace("nn.Conv2d(1, 16, 5", "nn.LazyConv2d(16, 5").replace(
+            "self.stem(images)", "__import__('torch').cat(self.stem(images).chunk(2, 1), dim=1)")},
+        "5610"),
+    "numbers": (in_forward("images = sum(images * (i + 0.5) for i in range(360))"), "5971"),
+    "fractions": (in_forward("for i in range(9): images = nn.functional.elu(images, i / 9.5)"),
+                  "numbers that are learnt belong into"),
+    "from_a_notebook": (model("get_ipython()"), "leave out the line with get_ipython"),
+    "reads_data": (model("open('digits.csv')"), "it cannot read data"),
+    "by_value": (in_forward("images = -images if images.sum() > 0 else images"),
+                 "its steps must not depend on them"),
+    "syntax": ({"model.py": "class Model3(:"}, "SyntaxError"),
+    "missing_package": (model("import tensorflow"), "No module named 'tensorflow'"),
+    "nine_classes": (changed("nn.Conv2d(channels, 10, 1)", "nn.Conv2d(channels, 9, 1)"),
+                     "ten numbers for each are wanted"),
+    "not_text": ({"model.py": b"\xff\xfe\x00"}, "cannot be imported"),
+    "shared_weights": (in_init("self.blocks[2][0].weight = self.blocks[3][0].weight"),
+                       "are one tensor under several names"),
+    "buffers": (in_init("self.register_buffer('w', TENSOR)", "self.w * "),
+                "'w', a tensor that belongs to no layer"),
+    "plain_tensors": (in_init("self.w = TENSOR", "self.w * "), "a tensor that belongs to no layer"),
+    "constants": (
+        changed("return self.head(", "return __import__('torch').arange(10.0) + self.head("),
+        "a tensor that belongs to no layer"),
+    "batch_statistics": (
+        changed("nn.BatchNorm2d(16)", "nn.BatchNorm2d(16, track_running_stats=False)"),
+        "batch's statistics"),
+    "otherwise_in_eval": (
+        changed("return self.head(", "images = images if self.training else -images\n"
+                                     "        return self.head("),
+        "something else in eval()"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CODE)
+def test_code_is_read_or_refused_with_the_way_out(name, tmp_path, monkeypatch):
+    files, words = CODE[name]
+    hand_in(tmp_path / name, files)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    for module in ("submission", "submission.model", "submission.blocks", "model", "training"):
+        monkeypatch.setitem(sys.modules, module, None)
+        monkeypatch.delitem(sys.modules, module)
+    described = json.loads(json.dumps(spec.networks(str(tmp_path / name), list(MODELS))))
+    found = examine(described)["Model3"]
+    assert words in (found.get("error") or str(found["parameters"]))
 
 
 def hand_in(folder, files):
@@ -326,7 +344,7 @@ def test_a_mistake_that_leads_on_is_counted_once(graded):
 
 def test_right_numbers_and_test_digits_are_for_teachers(graded):
     """Self-grading names the wrong entry and the belief: never what is right, and no test digit."""
-    for one in graded.values():
+    for one in (graded["two_mistakes"], graded["carried_on"]):
         assert "`describe` 8" not in report.text(one)
         assert "is right" not in report.to_html([one], rubric.read())
         assert not any("test" in key for training in one.evidence.trainings for key in training)
@@ -344,7 +362,8 @@ def test_json_is_a_list_with_an_object_a_submission(graded):
 
 
 def test_what_students_wrote_is_shown_and_does_nothing(graded):
-    page = report.to_html(list(graded.values()), rubric.read())
+    names = ("good", "two_mistakes", "escapes", "marks_up", "link", "=cmd()")
+    page = report.to_html([graded[name] for name in names], rubric.read())
     assert "<script" not in page
     assert "&lt;script&gt;alert(1)" in page
     assert "root:" not in page
