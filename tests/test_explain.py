@@ -6,7 +6,13 @@ from torch import nn
 
 from mnist_utils import data
 from mnist_utils.errors import InputError
-from mnist_utils.explain import effective_receptive_field, pixels_holding, spread
+from mnist_utils.explain import (
+    effective_receptive_field,
+    linear_probe,
+    means_of,
+    pixels_holding,
+    spread,
+)
 from mnist_utils.models import Model3
 from mnist_utils.receptive_field import Window, variance
 
@@ -52,3 +58,26 @@ def test_the_effective_field_on_digits_is_narrower_than_the_theoretical_one(test
     assert model.head.weight.grad is not None
     with pytest.raises(InputError, match="not a module"):
         effective_receptive_field(model, digits[:1], layer="nothing")
+
+
+def test_a_probe_finds_what_is_linear_and_a_grid_what_a_mean_throws_away():
+    """A pixel lit left or right: the mean over the map is the same, that of its halves is not."""
+    labels = torch.arange(400) % 2
+    images = torch.zeros(400, 1, 6, 6)
+    images[torch.arange(400), 0, torch.arange(400) % 6, 5 * labels] = 1.0
+    model = nn.Sequential(nn.Conv2d(1, 2, 1), nn.ReLU())
+    nn.init.ones_(model[0].weight)
+    found = {}
+    for grid in (1, 3):
+        features = means_of(model, images, "1", grid)
+        assert features.shape == (400, 2 * grid**2)
+        answers = linear_probe(features, labels)(features).argmax(1)
+        found[grid] = (answers == labels).double().mean().item()
+    assert found == {1: 0.5, 3: 1.0}
+
+
+def test_a_mean_is_gap_s(test_split):
+    torch.manual_seed(0)
+    model, images = Model3().eval(), data.standardize(test_split.images[:50])
+    maps = model.block3(model.block2(model.pool(model.block1(images))))
+    assert torch.allclose(means_of(model, images, "block3"), maps.mean((2, 3)), atol=1e-5)
