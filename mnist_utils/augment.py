@@ -21,7 +21,6 @@ from torch.utils.data import DataLoader, Dataset
 from mnist_utils.config import TrainConfig
 from mnist_utils.data import Split, standardize_fractions
 
-SIDE = 28  # pixels
 KNOTS = (5, 5)  # of an elastic distortion
 
 
@@ -130,17 +129,18 @@ def _batch_path(split, config, generator):
 
 
 def augment_batch(images: Tensor, config: TrainConfig, generator: torch.Generator) -> Tensor:
-    """Warp and cut holes in floats `(N, 1, 28, 28)` in 0..1, each digit in its own way.
+    """Warp and cut holes in floats `(N, 1, side, side)` in 0..1, each digit in its own way.
 
     Random numbers are drawn on the CPU whatever the device of `images`, so that one seed gives
     one augmentation everywhere.
     """
     n = len(images)
     chosen = _chance(n, config.affine_p, generator).nonzero().flatten()
-    grid = affine_grid(affine_matrices(len(chosen), config, generator).to(images.device))
+    matrices = affine_matrices(len(chosen), config, generator).to(images.device)
+    grid = affine_grid(matrices, config.canvas)
     if config.elastic > 0:
         shifts = torch.randn(len(chosen), *KNOTS, 2, generator=generator).to(images.device)
-        grid = bend(grid, shifts * (config.elastic * 2 / SIDE))
+        grid = bend(grid, shifts * (config.elastic * 2 / config.canvas))
     if len(chosen) == n:
         images = resample(images, grid, config.fill)
     else:
@@ -157,7 +157,7 @@ def affine_matrices(n: int, config: TrainConfig, generator: torch.Generator) -> 
     angle = _uniform(n, config.rotation, generator) * (math.pi / 180)
     scale = 1 + _uniform((n, 2), config.scale, generator)
     shear = _uniform(n, config.shear, generator)
-    shift = _uniform((n, 2), config.shift, generator) * (2 / SIDE)
+    shift = _uniform((n, 2), config.shift, generator) * (2 / config.canvas)
     cos, sin = angle.cos(), angle.sin()
     return torch.stack(
         [
@@ -172,61 +172,62 @@ def affine_matrices(n: int, config: TrainConfig, generator: torch.Generator) -> 
     ).view(n, 2, 3)
 
 
-def affine_grid(matrices: Tensor) -> Tensor:
-    """Where each output pixel looks: `(N, 28, 28, 2)` of affine maps `(N, 2, 3)`.
+def affine_grid(matrices: Tensor, side: int = 28) -> Tensor:
+    """Where each output pixel looks: `(N, side, side, 2)` of affine maps `(N, 2, 3)`.
 
     Coordinates are `F.grid_sample`'s: the image spans -1..1, corners included. The grid is the sum
     of a row and a column term, added as complex numbers, which are pairs (x, y); `F.affine_grid`
     takes several times as long.
     """
-    axis = torch.linspace(1 / SIDE - 1, 1 - 1 / SIDE, SIDE, device=matrices.device)
+    axis = torch.linspace(1 / side - 1, 1 - 1 / side, side, device=matrices.device)
     across = torch.complex(*(matrices[:, :, 0, None] * axis + matrices[:, :, 2, None]).unbind(1))
-    down = torch.complex(*(matrices[:, :, 1, None] * axis).unbind(1))  # (N, 28)
+    down = torch.complex(*(matrices[:, :, 1, None] * axis).unbind(1))  # (N, side)
     return torch.view_as_real(across[:, None, :] + down[:, :, None])
 
 
 def bend(grid: Tensor, shifts: Tensor) -> Tensor:
-    """Add to a grid `(N, 28, 28, 2)` displacements `(N, 5, 5, 2)`, bicubic between their knots.
+    """Add to a grid `(N, side, side, 2)` displacements `(N, 5, 5, 2)`, bicubic between their knots.
 
     Elastic distortion (Simard et al. 2003), smooth by few knots in place of a Gaussian filter. What
     one knot moves is the same bump for every digit, so that all is one matrix product.
     """
-    return torch.addmm(grid.flatten(1), shifts.flatten(1), _bumps(grid.device)).view(grid.shape)
+    bumps = _bumps(grid.size(1), grid.device)
+    return torch.addmm(grid.flatten(1), shifts.flatten(1), bumps).view(grid.shape)
 
 
 @cache
-def _bumps(device: torch.device) -> Tensor:
-    """What a unit shift of each knot, in x and in y, adds to a grid: `(5 · 5 · 2, 28 · 28 · 2)`."""
+def _bumps(side: int, device: torch.device) -> Tensor:
+    """What a unit shift of each knot, in x and in y, adds to a grid: `(5² · 2, side² · 2)`."""
     knots = torch.eye(KNOTS[0] * KNOTS[1]).view(-1, 1, *KNOTS)
-    bumps = F.interpolate(knots, size=(SIDE, SIDE), mode="bicubic").flatten(1)
+    bumps = F.interpolate(knots, size=(side, side), mode="bicubic").flatten(1)
     return torch.kron(bumps, torch.eye(2)).to(device)
 
 
 def resample(images: Tensor, grid: Tensor, fill: float) -> Tensor:
-    """Read `(N, 1, 28, 28)` bilinearly where `grid` looks; what lies outside is `fill`."""
+    """Read `(N, 1, side, side)` bilinearly where `grid` looks; what lies outside is `fill`."""
     if fill == 0:
         return F.grid_sample(images, grid, align_corners=False)
     return F.grid_sample(images - fill, grid, align_corners=False).add_(fill)
 
 
 def hole_pixels(n: int, config: TrainConfig, generator: torch.Generator) -> Tensor:
-    """CoarseDropout's holes as indices into `(n · 784,)`: 1 to `holes` per digit, wholly inside."""
+    """CoarseDropout's holes as indices into `(n · side²,)`: 1 to `holes` a digit, wholly inside."""
     count = (
         _integers((n, 1), 1, config.holes, generator)
         * _chance(n, config.holes_p, generator)[:, None]
     )
     exists = torch.arange(config.holes) < count  # (n, holes)
-    step = torch.arange(config.hole_max)
+    step, side = torch.arange(config.hole_max), config.canvas
     spans = []
     for _ in ("height", "width"):
         length = _integers((n, config.holes, 1), config.hole_min, config.hole_max, generator)
-        room = SIDE - length + 1
+        room = side - length + 1
         start = (torch.rand(length.shape, generator=generator) * room).long()
         # A shorter hole names its last row or column again.
         spans.append((start + torch.minimum(step, length - 1))[exists])  # (all holes, hole_max)
     rows, columns = spans
     digit = exists.nonzero()[:, 0]
-    return ((digit[:, None, None] * SIDE + rows[:, :, None]) * SIDE + columns[:, None, :]).flatten()
+    return ((digit[:, None, None] * side + rows[:, :, None]) * side + columns[:, None, :]).flatten()
 
 
 def _uniform(shape, limit: float, generator: torch.Generator) -> Tensor:

@@ -26,7 +26,10 @@ KINDS = {
 }
 MOST = 512  # of any number in a row
 
-_LAYER = re.compile(r"(?:(?P<out>\d+)C|(?P<pool>[MA])P)(?P<k>\d+)(?:s(?P<s>\d+))?(?:p(?P<p>\d+))?")
+_LAYER = re.compile(
+    r"(?:(?P<out>\d+)C|(?P<pool>[MA])P)(?P<k>\d+)"
+    r"(?:s(?P<s>\d+))?(?:p(?P<p>\d+))?(?:d(?P<d>\d+))?"
+)
 
 
 def is_notation(name: str) -> bool:
@@ -38,8 +41,9 @@ def rows(notation: str) -> list[dict]:
     """The rows of a network in Cireşan's notation (2012): `16C5-MP2-24C3p1`.
 
     A 5×5 convolution of 16 channels, a 2×2 max pool, a 3×3 convolution of 24 channels with one
-    pixel of padding; `AP` is a mean, `s2` a stride. Each convolution is without bias and is
-    followed by BatchNorm and ReLU; GAP and a 1×1 convolution to the ten logits end the chain.
+    pixel of padding; `AP` is a mean, `s2` a stride, `d2` a convolution's dilation. Each convolution
+    is without bias and is followed by BatchNorm and ReLU; GAP and a 1×1 convolution to the ten
+    logits end the chain.
 
     Raises
     ------
@@ -50,7 +54,7 @@ def rows(notation: str) -> list[dict]:
     for part in notation.split("-"):
         if not (found := _LAYER.fullmatch(part)):
             raise InputError(f"{part!r} in {notation!r} is no layer; write 16C5, 16C3p1, MP2, AP2")
-        numbers = {name: int(found[name]) for name in ("k", "s", "p") if found[name]}
+        numbers = {name: int(found[name]) for name in ("k", "s", "p", "d") if found[name]}
         if found["pool"]:
             kind = "maxpool" if found["pool"] == "M" else "avgpool"
             result.append({"kind": kind, "s": numbers["k"]} | numbers)

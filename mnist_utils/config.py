@@ -64,6 +64,13 @@ class TrainConfig:
         choices=("float32", "bfloat16"),
     )
 
+    side: int = _option(
+        28, "digits enlarged or shrunk to images of so many pixels a side", low=7, high=112
+    )
+    canvas: int = _option(
+        28, "pixels a side of the black canvas in whose middle they lie", low=28, high=112
+    )
+
     augmentation: str = _option(
         "albumentations",
         "a sample at a time by albumentations, a batch at a time by torch, or none",
@@ -108,6 +115,8 @@ class TrainConfig:
             check(item, value)
         if self.hole_min > self.hole_max:
             raise InputError(f"--hole-min {self.hole_min} exceeds --hole-max {self.hole_max}")
+        if self.side > self.canvas:
+            raise InputError(f"--side {self.side} exceeds --canvas {self.canvas}")
         batch_alone = ("shift", "scale", "shear", "elastic")
         if self.augmentation == "albumentations" and any(getattr(self, n) for n in batch_alone):
             raise InputError("--shift, --scale, --shear and --elastic need --augmentation batch")

@@ -226,12 +226,31 @@ def test_the_grid_equals_torch_s_own():
     matrices = augment.affine_matrices(8, config, torch.Generator().manual_seed(0))
     theirs = torch.nn.functional.affine_grid(matrices, (8, 1, 28, 28), align_corners=False)
     assert torch.allclose(augment.affine_grid(matrices), theirs, atol=1e-5)
+    theirs = torch.nn.functional.affine_grid(matrices, (8, 1, 40, 40), align_corners=False)
+    assert torch.allclose(augment.affine_grid(matrices, 40), theirs, atol=1e-5)
+
+
+def test_on_a_larger_canvas_a_shift_is_of_as_many_pixels_and_holes_reach_every_border():
+    config = replace(RECIPES["fast"], rotation=0.0, scale=0.0, shear=0.0, shift=2.0, canvas=40)
+    shifts = augment.affine_matrices(N, config, torch.Generator().manual_seed(0))[:, :, 2] * 20
+    assert 1.99 < shifts.abs().max() <= 2.0
+    holes = replace(config, holes_p=1.0)
+    pixels = augment.hole_pixels(2_000, holes, torch.Generator().manual_seed(0)) % 1600
+    for places in (pixels // 40, pixels % 40):
+        assert (places.min(), places.max()) == (0, 39)
+    images = augment.augment_batch(torch.ones(9, 1, 40, 40), holes, torch.Generator())
+    assert images.shape == (9, 1, 40, 40)
+
+
+def test_a_digit_larger_than_its_canvas_is_refused():
+    with pytest.raises(InputError, match="--side 40 exceeds --canvas 28"):
+        replace(REFERENCE, side=40)
 
 
 @pytest.mark.parametrize(
     ("part", "most", "entries"),
     [
-        ("shift", 2.0, lambda m: m[:, :, 2] * augment.SIDE / 2),
+        ("shift", 2.0, lambda m: m[:, :, 2] * 14),
         ("scale", 0.2, lambda m: 1 / m[:, [0, 1], [0, 1]] - 1),
         ("shear", 0.3, lambda m: m[:, :1, 1]),
         ("rotation", 20.0, lambda m: torch.atan2(m[:, 1], m[:, 0])[:, :1].rad2deg()),

@@ -17,9 +17,10 @@ def test_a_notation_is_the_network_that_one_writes_by_hand():
         nn.MaxPool2d(3, stride=2, padding=1),
         nn.Conv2d(16, 24, 3, padding=1, bias=False), nn.BatchNorm2d(24), nn.ReLU(),
         nn.AvgPool2d(2),
-        nn.AdaptiveAvgPool2d(1), nn.Conv2d(24, 10, 1), nn.Flatten(), nn.LogSoftmax(dim=1),
+        nn.Conv2d(24, 8, 3, padding=1, dilation=2, bias=False), nn.BatchNorm2d(8), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1), nn.Conv2d(8, 10, 1), nn.Flatten(), nn.LogSoftmax(dim=1),
     )  # fmt: skip
-    assert str(models.build("16C5s2-MP3s2p1-24C3p1-AP2")) == str(by_hand)
+    assert str(models.build("16C5s2-MP3s2p1-24C3p1-AP2-8C3p1d2")) == str(by_hand)
     assert models.build("16C5")(torch.zeros(2, 1, 28, 28)).shape == (2, 10)
 
 
@@ -30,6 +31,8 @@ def test_a_notation_is_the_network_that_one_writes_by_hand():
         ("", "model='' is unknown"),
         ("16C29", "row 1: a window of 29 does not fit a map of 28"),
         ("8C3-MP0", "row 4: k cannot be 0"),
+        ("8C3-MP2d2", "row 4: maxpool has no d"),
+        ("8C15d2", "row 1: a window of 29 does not fit a map of 28"),
         ("9999C3", "row 1: out cannot be 9999"),
     ],
 )

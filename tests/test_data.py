@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+from PIL import Image
 
 from mnist_utils import data
 from mnist_utils.errors import InputError
@@ -48,6 +49,35 @@ def test_standardize_gives_mean_0_and_deviation_1(train_split):
     assert images.shape == (60_000, 1, 28, 28)
     assert abs(images.mean().item()) < 1e-3
     assert abs(images.std().item() - 1) < 1e-3
+
+
+def test_scaled_digits_keep_their_place_and_their_ink(train_split):
+    few = train_split.take(slice(200))
+    assert data.scaled(few, 28, 28) is few
+    framed = data.scaled(few, 28, 40)
+    assert torch.equal(framed.images[:, 6:34, 6:34], few.images)
+    assert framed.images.sum() == few.images.sum()
+    for side, canvas in ((20, 40), (40, 40), (56, 57), (20, 28)):
+        images = data.scaled(few, side, canvas).images
+        assert images.shape == (200, canvas, canvas)
+        before = (canvas - side) // 2
+        inside = images[:, before : before + side, before : before + side]
+        ink = (inside.double().sum() / few.images.double().sum()).item()
+        assert images.sum() == inside.sum()
+        assert ink == pytest.approx((side / 28) ** 2, rel=0.01)
+
+
+def test_digits_are_scaled_as_pillow_scales_them(train_split):
+    few = train_split.take(slice(20))
+    for side in (20, 40):
+        theirs = [
+            np.asarray(Image.fromarray(image.numpy()).resize((side, side), Image.BILINEAR))
+            for image in few.images
+        ]
+        ours = data.scaled(few, side, 40).images.numpy()
+        before = (40 - side) // 2
+        inside = ours[:, before : before + side, before : before + side]
+        assert np.abs(inside.astype(int) - np.stack(theirs)).max() <= 1
 
 
 def test_hold_out_cuts_off_the_end_and_loses_nothing(train_split):

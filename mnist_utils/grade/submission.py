@@ -28,6 +28,7 @@ MOST_PACKED = 1_000  # files in a zip
 LARGEST_BATCH = 512  # for which a core's memory is enough
 # What training.toml may not decide.
 OURS = {"model", "seed", "validation", "evaluate_every", "subset", "threads", "workers"}
+OURS |= {"side", "canvas"}
 MOODLE = re.compile(r"([^_]+)_(\d+)_assignsubmission_")  # a name and a participant's number
 NOTEBOOK = (
     "is missing, and there is a notebook: save it as a script (in JupyterLab File, Save and Export "

@@ -31,7 +31,7 @@ def measure(name: str, settings: TrainConfig, seeds: int, *, folder: Path, runs:
     """
     config = {key: value for key, value in settings.to_dict().items() if key != "seed"}
     stored = results.read(name, folder) or {"name": name, "config": config, "runs": []}
-    if stored["config"] != config:
+    if TrainConfig.from_dict(stored["config"]) != replace(settings, seed=0):
         path = results.path(name, folder=folder)
         raise InputError(f"{path} holds another configuration; delete it to measure")
     done = {run["seed"] for run in stored["runs"]}

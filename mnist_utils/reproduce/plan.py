@@ -8,6 +8,7 @@ from mnist_utils import models, results
 from mnist_utils.config import TrainConfig
 from mnist_utils.pruning import slimmed
 from mnist_utils.recipes import RECIPES
+from mnist_utils.reproduce.factorial import CANVAS, DESIGNS, OBJECTS, SIDES, SIZES
 
 # From how many seeds a recipe's figures come, if not 10. Notebook 10's ensembles are three times
 # five seeds of `course`.
@@ -93,6 +94,27 @@ SWEPT = {
     for chain, widths in SWEEP.items()
     for width in widths
     for notation in [chain.replace("**", str(2 * width)).replace("*", str(width))]
+}
+
+# What the field is worth apart from depth, and depth apart from the field: by the sweep's recipe,
+# the small networks from three seeds, the large ones from one.
+FACTORIAL = {
+    size: {
+        design.notation: replace(_STUDY, model=design.notation, share=0.25)
+        for design in DESIGNS
+        if design.size == size
+    }
+    for size in SIZES
+}
+
+# Does the field that is enough follow the object's size? The digits' shifts do.
+SCALED = {
+    f"{side} {notation}": replace(
+        _STUDY, model=notation, share=0.25, side=side, canvas=CANVAS, shift=_STUDY.shift * side / 28
+    )
+    for notations in OBJECTS.values()
+    for notation in notations
+    for side in SIDES
 }
 
 # Notebook 2a's: what each regularizer of the source's recipe does, also to the gap between the
@@ -212,6 +234,9 @@ PLAN = (
     | study("ladder", LADDER, 3)
     | study("fields", FIELDS, 3)
     | study("sweep", SWEPT, 3)
+    | study("factorial", FACTORIAL[3_000], 3)
+    | study("factorial", FACTORIAL[19_000], 1)
+    | study("objects", SCALED, 1)
     | study("regularizers", REGULARIZERS, 3)
     | study("augmentation", AUGMENTATIONS, 5)
     | study("augmentation", WIDER, 3)

@@ -87,7 +87,8 @@ def splits(settings: TrainConfig, data_dir: str | Path | None) -> tuple[data.Spl
         split, held_out = data.hold_out(split, settings.validation)
     else:
         held_out = data.load(data_dir, train=False)
-    return (split.take(slice(settings.subset)) if settings.subset else split), held_out
+    split = split.take(slice(settings.subset)) if settings.subset else split
+    return tuple(data.scaled(part, settings.side, settings.canvas) for part in (split, held_out))
 
 
 def _fit(run: Training, split: data.Split, held_out: data.Split, path: Path, watch) -> None:
@@ -135,9 +136,9 @@ def _resume(run: Training, path: Path, watch: Callable[[dict], None]) -> None:
             print(f"nothing to resume in {path.parent}: starting at epoch 1", flush=True)
         return
     about = checkpoint.load_training(path, run)
-    before, now = about["config"], run.config.to_dict()
-    if changed := [name for name in now if name not in _FREE and before.get(name) != now[name]]:
-        differences = ", ".join(f"{name} {before.get(name)} → {now[name]}" for name in changed)
+    before, now = TrainConfig.from_dict(about["config"]).to_dict(), run.config.to_dict()
+    if changed := [name for name in now if name not in _FREE and before[name] != now[name]]:
+        differences = ", ".join(f"{name} {before[name]} → {now[name]}" for name in changed)
         raise InputError(
             f"{path} was trained otherwise ({differences}); give the same options, or another --out"
         )

@@ -1,5 +1,5 @@
 import json
-from dataclasses import fields, replace
+from dataclasses import field, make_dataclass, replace
 
 import pytest
 
@@ -56,14 +56,25 @@ def test_stored_measurements_are_complete_and_of_today_s_recipe():
     for name, (settings, seeds) in PLAN.items():
         stored = results.read(name)
         assert [run["seed"] for run in stored["runs"]] == list(range(seeds)), name
-        names = {item.name for item in fields(TrainConfig)} - {"seed"}
-        assert stored["config"] == {key: settings.to_dict()[key] for key in names}, name
+        assert "seed" not in stored["config"], name
+        assert TrainConfig.from_dict(stored["config"]) == settings, name
         for run in stored["runs"]:
             assert run["held_out"] == ("validation" if settings.validation else "test"), name
             assert run["digits"] == (settings.validation or 10_000), name
             assert run["held_out_accuracy"] == pytest.approx(1 - run["errors"] / run["digits"])
             assert len(set(run["mistakes"])) == run["errors"], name
             assert run["precision"] in ("float32", "bfloat16"), name
+
+
+def test_a_new_field_with_a_default_leaves_every_stored_configuration_valid(monkeypatch, tmp_path):
+    later = field(default=0.5, metadata={"choices": None, "low": 0.0, "high": 1.0})
+    wider = make_dataclass("Wider", [("later", float, later)], bases=(TrainConfig,), frozen=True)
+    monkeypatch.setattr("mnist_utils.reproduce.measure.TrainConfig", wider)
+    for name, (settings, _) in PLAN.items():
+        measure(name, wider(**settings.to_dict()), 0, folder=RESULTS, runs=tmp_path)
+    changed = wider(**PLAN["recipes/course"][0].to_dict(), later=0.6)
+    with pytest.raises(InputError, match=r"course.json holds another configuration"):
+        measure("recipes/course", changed, 0, folder=RESULTS, runs=tmp_path)
 
 
 def test_stored_weights_are_those_of_the_run_that_measured_them():

@@ -1,0 +1,109 @@
+"""The factorial's designs are what its table says: field, depth, size, and what each way keeps."""
+
+from collections import defaultdict
+from itertools import product
+
+import pytest
+import torch
+
+from mnist_utils import chains
+from mnist_utils.lab.design import numbers
+from mnist_utils.receptive_field import Window, receptive_field
+from mnist_utils.reproduce.factorial import CANVAS, DESIGNS, OBJECTS, SIZES
+from mnist_utils.reproduce.plan import SCALED
+
+
+def before_gap(notation):
+    """The rows before GAP, and what `describe` says of each."""
+    rows = chains.rows(notation)
+    gap = [row["kind"] for row in rows].index("gap")
+    return rows[:gap], numbers(rows)[:gap]
+
+
+def windows(notation):
+    rows, _ = before_gap(notation)
+    values = [chains.KINDS[row["kind"]] | row for row in rows if "k" in chains.KINDS[row["kind"]]]
+    return [Window(v["k"], v["s"], v["p"], v.get("d", 1)) for v in values]
+
+
+def has_holes(notation):
+    """Whether a dilation exceeds what the layers before it have filled."""
+    layers = windows(notation)
+    before = [receptive_field(layers[:i]) for i in range(len(layers))]
+    steps = [layer.dilation * jump for layer, (_, jump) in zip(layers, before, strict=True)]
+    return any(step > field for step, (field, _) in zip(steps, before, strict=True))
+
+
+def parameters(notation):
+    return sum(line["parameters"] for line in numbers(chains.rows(notation)))
+
+
+@pytest.mark.parametrize("design", DESIGNS, ids=lambda d: f"{d.way}-{d.notation}")
+def test_a_design_has_the_field_the_depth_and_the_size_of_its_cell(design):
+    rows, lines = before_gap(design.notation)
+    assert lines[-1]["field"] == design.field
+    assert sum(row["kind"] == "conv" for row in rows) == design.depth
+    assert parameters(design.notation) == pytest.approx(design.size, rel=0.05)
+
+
+def families(way):
+    """The designs of a way that its change alone tells apart, by size and convolutions."""
+    found = defaultdict(list)
+    for design in DESIGNS:
+        if design.way == way:
+            rows, _ = before_gap(design.notation)
+            convs = [(row["out"], row["k"]) for row in rows if row["kind"] == "conv"]
+            found[design.size, *convs].append(design)
+    return list(found.values())
+
+
+@pytest.mark.parametrize("way", ["B", "C"])
+def test_the_pool_s_way_and_dilation_s_keep_every_parameter(way):
+    assert len(families(way)) == {"B": 3, "C": 5}[way] * len(SIZES)
+    for family in families(way):
+        assert len({design.field for design in family}) >= 3
+        assert len({parameters(design.notation) for design in family}) == 1
+
+
+def test_dilation_s_way_keeps_every_map_and_every_multiply_add():
+    for family in families("C"):
+        kept = ("side", "macs", "jump")
+        lines = [before_gap(design.notation)[1] for design in family]
+        assert len({str([[line[key] for key in kept] for line in each]) for each in lines}) == 1
+
+
+@pytest.mark.parametrize("design", DESIGNS, ids=lambda d: f"{d.way}-{d.notation}")
+def test_no_dilation_leaves_holes(design):
+    assert not has_holes(design.notation)
+    assert receptive_field(windows(design.notation))[0] == design.field
+
+
+def test_a_dilation_that_leaves_holes_is_seen():
+    assert has_holes("8C5-MP2-8C3p3d4")
+    assert not has_holes("8C5-MP2-8C3p2d3")
+
+
+def test_each_way_has_cells_at_each_depth_and_size():
+    cells = {(design.way, design.depth, design.size) for design in DESIGNS}
+    assert cells == set(product("ABC", (2, 4, 6), SIZES))
+
+
+@pytest.mark.parametrize("way", OBJECTS)
+def test_networks_for_objects_differ_in_the_field_alone(way):
+    maps = set()
+    for notation, field in OBJECTS[way].items():
+        rows, lines = before_gap(notation)
+        assert receptive_field(windows(notation))[0] == lines[-1]["field"] == field
+        assert parameters(notation) == pytest.approx(SIZES[0], rel=0.05)
+        assert sum(row["kind"] == "conv" for row in rows) == 4
+        assert lines[-1]["jump"] == {"B": 4, "C": 2}[way]
+        assert not has_holes(notation)
+        maps.add(chains.build(rows, side=CANVAS)(torch.zeros(1, 1, CANVAS, CANVAS)).shape)
+    assert len({parameters(notation) for notation in OBJECTS[way]}) == 1
+    assert len(maps) == {"B": 3, "C": 1}[way]
+
+
+def test_an_object_s_shifts_are_its_own_size_s():
+    for name, settings in SCALED.items():
+        assert name == f"{settings.side} {settings.model}"
+        assert (settings.shift / settings.side, settings.canvas) == pytest.approx((0.025, CANVAS))
