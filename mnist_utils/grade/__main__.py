@@ -43,6 +43,7 @@ def parser() -> command.Parser:
     )
     add("--answers", action="store_true", help="say the right numbers, too: for teachers")
     add("--json", type=Path, metavar="FILE", help="the marks, for a program")
+    add("--csv", type=Path, metavar="FILE", help="the marks, for a spreadsheet")
     add("--html", type=Path, metavar="FILE", help="a page with curves, mistakes and tables")
     add("--rubric", type=Path, metavar="FILE", help="another rubric.toml")
     add(
@@ -95,6 +96,8 @@ def main() -> None:
         write_class(options.out, found, asked, names, [f"feedback/{pages[path]}" for path in paths])
     if options.json:
         write_atomically(options.json, report.to_json(found, asked))
+    if options.csv:
+        write_atomically(options.csv, roster.to_csv(found, asked))
     if options.html:
         write_atomically(options.html, report.to_html(found, asked, walled=how.wall))
 

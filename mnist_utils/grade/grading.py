@@ -132,7 +132,7 @@ def _limited(work: Callable, otherwise):
     try:
         with _seconds(MARKING):
             return work()
-    except TimeoutError as error:
+    except (TimeoutError, OSError) as error:
         if isinstance(otherwise, Submission):
             otherwise.problems = dict.fromkeys(
                 ("model.py", "fields.csv", "analysis.md"), str(error)

@@ -16,7 +16,7 @@ from mnist_utils.errors import InputError
 from mnist_utils.grade.grading import Graded
 from mnist_utils.grade.report import grid, number, out, page
 from mnist_utils.grade.rubric import Rubric
-from mnist_utils.grade.submission import MODELS, clean, read_file
+from mnist_utils.grade.submission import MODELS, clean, is_hand_in, read_file
 
 NAMES = ("full name", "student", "name")
 PARTS_OF_NAMES = ("last name", "surname", "first name")
@@ -45,10 +45,7 @@ def hand_ins(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise InputError(f"--class {folder} is not a folder; name the one with all hand-ins")
-    found = sorted(
-        path for path in folder.iterdir()
-        if path.name[0] not in "._" and (path.is_dir() or path.suffix.lower() == ".zip")
-    )  # fmt: skip
+    found = sorted(path for path in folder.iterdir() if is_hand_in(path))
     if not found:
         raise InputError(f"--class {folder} holds no folder and no zip; each student has one")
     return found
@@ -242,8 +239,8 @@ def to_html(
         mine = own[graded.name]
         who = f'<a href="{out(link, "html")}">{out(graded.name, "html")}</a>'
         cells = [points[one] for one in names] + [out(mine[one], "html") for one in rubric.teacher]
-        rows.append([who, *cells, number(total(graded, mine))])
-    head = ["submission", *names, *(out(one, "html") for one in rubric.teacher), "total"]
+        rows.append([who, number(total(graded, mine)), *cells])
+    head = ["submission", "total", *names, *(out(one, "html") for one in rubric.teacher)]
     body = f"<h1>The class</h1>{grid(head, rows)}<p>Your own points go into class.csv: write them "
     body += "there, run the same command again, and they are in every total.</p>"
     if roster:

@@ -24,7 +24,7 @@ COLUMNS = (
 )  # fmt: skip
 LARGEST = 1 << 20  # bytes of a file
 MOST_FILES = 60  # of a kind
-MOST_PACKED = 1_000  # files in a zip
+MOST_PACKED, UNPACKED = 1_000, 32 << 20  # files in a zip, and bytes
 LARGEST_BATCH = 512  # for which a core's memory is enough
 # What training.toml may not decide.
 OURS = {"model", "seed", "validation", "evaluate_every", "subset", "threads", "workers"}
@@ -142,12 +142,15 @@ def _located(path: Path, place: Path) -> Path:
         for folder in level:
             if _named(folder, "model.py").exists():
                 return folder
-        inside = (one for folder in level if not folder.is_symlink() for one in folder.iterdir())
-        level = sorted(
-            one for one in inside
-            if (one.is_dir() or one.suffix.lower() == ".zip") and one.name[0] not in "._"
-        )[:MOST_FILES]  # fmt: skip
-    return path if path.is_dir() else place / "0"
+        level = sorted(one for folder in level for one in folder.iterdir() if is_hand_in(one))
+        level = level[:MOST_FILES]
+    return path if path.is_dir() else place / "0" / path.stem
+
+
+def is_hand_in(path: Path) -> bool:
+    """Whether something is a folder or an archive, itself and not a link to another's."""
+    archive = path.suffix.lower() == ".zip" and path.is_file()
+    return (path.is_dir() or archive) and not path.is_symlink() and path.name[0] not in "._"
 
 
 def _unpacked(path: Path, place: Path) -> Path:
@@ -158,17 +161,13 @@ def _unpacked(path: Path, place: Path) -> Path:
     place.mkdir(parents=True, exist_ok=True)
     try:
         with zipfile.ZipFile(path) as archive:
-            for packed in archive.infolist()[:MOST_PACKED]:
-                parts = [part for part in packed.filename.replace("\\", "/").split("/") if part]
-                odd = not parts or packed.is_dir() or {"..", "__MACOSX"} & {*parts}
-                if odd or not parts[-1].lower().endswith((".py", ".csv", ".md", ".toml", ".json",
-                                                          ".ipynb", ".zip")):  # fmt: skip
-                    continue
-                with archive.open(packed) as file:
-                    content = file.read(LARGEST + 1)
-                target = place.joinpath(*parts)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_bytes(content)
+            packed = [one for one in archive.infolist() if "__MACOSX" not in one.filename]
+            size = sum(one.file_size for one in packed)  # of which no more is unpacked
+            if len(packed) > MOST_PACKED or size > UNPACKED:
+                raise InputError(f"{len(packed):,} files, {size:,} bytes: hand in less")
+            archive.extractall(place, packed)  # makes no link, and nothing outside
+    except InputError:
+        raise
     except (OSError, ValueError, RuntimeError, NotImplementedError, zipfile.BadZipFile) as error:
         raise InputError(f"{clean(path.name)} cannot be unpacked: {clean(error)}") from None
     return place
@@ -192,6 +191,8 @@ def _code(found: Submission, folder: Path, content: bytes) -> None:
     paths = [*folder.glob("*.py"), *folder.glob("*/*.py"), *folder.glob("*/*/*.py")]
     for path in sorted(paths, key=lambda path: len(path.parts))[:MOST_FILES]:
         name = str(path.relative_to(folder))
+        if path.parent.resolve() != folder.resolve() / path.parent.relative_to(folder):
+            continue  # behind a link, so somebody else's
         try:
             found.code[name] = read_file(path)
         except InputError as error:

@@ -456,6 +456,21 @@ def test_gradescope_gets_its_results(graded):
     assert {"name", "score", "max_score", "output"} == set(found["tests"][0])
 
 
+def test_a_link_to_another_s_work_hands_in_nothing(tmp_path):
+    shutil.copytree(GOOD, tmp_path / "secret")
+    for name in ("a", "b", "c"):
+        (tmp_path / "class" / name).mkdir(parents=True)
+    (tmp_path / "class" / "a" / "mine").symlink_to(tmp_path / "secret")
+    shutil.copy(GOOD / "model.py", tmp_path / "class" / "b")
+    (tmp_path / "class" / "b" / "lib").symlink_to(tmp_path / "secret")
+    os.mkfifo(tmp_path / "class" / "c" / "pipe.zip")
+    (tmp_path / "class" / "d").symlink_to(tmp_path / "secret")
+    paths = roster.hand_ins(tmp_path / "class")
+    assert [path.name for path in paths] == ["a", "b", "c"]
+    found = [grading.submission.read(path) for path in paths]
+    assert [list(one.code) for one in found] == [[], ["model.py"], []]
+
+
 def test_an_archive_writes_nothing_outside_its_own_folder(tmp_path, work):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr("../outside.py", "1")
@@ -470,5 +485,9 @@ def test_an_archive_writes_nothing_outside_its_own_folder(tmp_path, work):
     assert sorted(found.code) == ["model.py"]
     assert "root:" not in found.analysis
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.zip"]
+    with zipfile.ZipFile(tmp_path / "c.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for number in range(40):
+            archive.writestr(f"{number}.py", bytes(1 << 20))
+    assert "hand in less" in grading.submission.read(tmp_path / "c.zip").problems["model.py"]
     (tmp_path / "b.zip").write_bytes(b"PK no archive")
     assert "cannot be unpacked" in grading.submission.read(tmp_path / "b.zip").problems["model.py"]
