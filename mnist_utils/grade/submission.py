@@ -25,6 +25,7 @@ COLUMNS = (
 LARGEST = 1 << 20  # bytes of a file
 MOST_FILES = 60  # of a kind
 MOST_PACKED, UNPACKED = 1_000, 32 << 20  # files in a zip, and bytes
+MOST_EPOCHS = 10_000
 LARGEST_BATCH = 512  # for which a core's memory is enough
 # What training.toml may not decide.
 OURS = {"model", "seed", "validation", "evaluate_every", "subset", "threads", "workers"}
@@ -277,8 +278,8 @@ def _runs(found: Submission, folder: Path) -> None:
                 raise InputError("lies behind a link; hand in the folder itself")
             history = json.loads(_text(read_file(path)))
             rows, config = history["epochs"], history["config"]
-            if not rows:
-                raise InputError("has no epochs")
+            if not 0 < len(rows) <= MOST_EPOCHS or not 0 < int(config["epochs"]) <= MOST_EPOCHS:
+                raise InputError(f"has no epochs, or more than {MOST_EPOCHS:,}")
             rows[-1]["held_out_accuracy"]
             found.runs[name] = {
                 "config": {clean(key): value for key, value in config.items()},

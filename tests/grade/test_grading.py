@@ -135,6 +135,7 @@ CLASS = {
     "thirty": ({"runs/a/history.json": history(30, 30)}, {"honesty": (0, "ran 30 epochs")}),
     "on_test": ({"runs/a/history.json": history(validation=0, held_out="test")},
                 {"honesty": (0, "evaluated on the test digits")}),
+    "billion": ({"runs/a/history.json": history(epochs=10**9)}, {"honesty": (0, "more than 10,0")}),
     "no_history": ({"runs/a/history.json": "[" * 100_000},
                    {"honesty": (0, "is not a history")}),
     # --- what wants to do harm
@@ -318,6 +319,19 @@ def test_a_process_that_does_not_end_is_ended(line, words, walled, tmp_path, mon
     while running(str(tmp_path)) and time.monotonic() < end:
         time.sleep(0.05)
     assert not running(str(tmp_path))
+
+
+def test_marking_that_takes_too_long_is_ended_and_costs_nobody_else(tmp_path, monkeypatch, work):
+    def endless(evidence, rubric):
+        while True:
+            pass
+
+    monkeypatch.setattr("mnist_utils.grade.marks.steps", endless)
+    monkeypatch.setattr(grading, "MARKING", 1)
+    (tmp_path / "a").mkdir()
+    options = grading.Options(quick=True, kept=tmp_path / "kept")
+    (found,) = grading.grade([tmp_path / "a"], rubric.read(), options)
+    assert {mark.message for mark in found.marks} == {"Marking took too long."}
 
 
 def test_without_a_wall_nothing_is_run_unless_the_teacher_says_so(tmp_path, monkeypatch, work):
