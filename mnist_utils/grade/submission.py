@@ -169,7 +169,7 @@ def _unpacked(path: Path, place: Path) -> Path:
             archive.extractall(place, packed)  # makes no link, and nothing outside
     except InputError:
         raise
-    except (OSError, ValueError, RuntimeError, NotImplementedError, zipfile.BadZipFile) as error:
+    except Exception as error:  # zlib, LZMA and zipfile each have their own
         raise InputError(f"{clean(path.name)} cannot be unpacked: {clean(error)}") from None
     return place
 
@@ -256,7 +256,7 @@ def _analysis(found: Submission, folder: Path, content: bytes) -> None:
 def _training(found: Submission, folder: Path, content: bytes) -> None:
     try:
         asked = tomllib.loads(_text(content[: 1 << 16]))
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"is not TOML: {clean(error)}") from None
     if ours := sorted(set(asked) & OURS):
         raise InputError(f"sets {ours[0]}, which the grader decides")
