@@ -102,10 +102,10 @@ def _fit(run: Training, split: data.Split, held_out: data.Split, path: Path, wat
             row["within"] = parts
         if not parallel.is_first_process():
             return
-        tqdm.write(progress.line(row))
-        sys.stdout.flush()
         about = {"config": settings.to_dict(), "history": run.history}
         checkpoint.save_training(path, run, about)
+        tqdm.write(progress.line(row))  # now that it is saved: a log never promises more
+        sys.stdout.flush()
         watch(row)
 
     with (
