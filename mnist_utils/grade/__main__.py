@@ -20,43 +20,30 @@ def parser() -> command.Parser:
         "holds, writes a page for each student into feedback/, class.html and class.csv, and "
         "moodle.csv and canvas.csv for import; only then are the test digits looked at, once.",
     )
-    add = found.add_argument
-    add("folder", nargs="*", type=Path, metavar="DIR", help="a submission each: a folder or a zip")
-    add("--class", dest="group", type=Path, metavar="DIR", help="grade all that this folder holds")
+
+    def add(name, says, default=None, metavar="DIR", **more):
+        found.add_argument(name, help=says, default=default, metavar=metavar, type=Path, **more)
+
+    def flag(name, says):
+        found.add_argument(name, help=says, action="store_true")
+
+    add("folder", "a submission each: a folder or a zip", nargs="*")
+    add("--class", "grade all that this folder holds", dest="group")
     add(
         "--roster",
-        type=Path,
+        "the class: Moodle's worksheet, Canvas's gradebook, or a CSV with a column `name`",
         metavar="FILE",
-        help="the class: Moodle's worksheet, Canvas's gradebook, or a CSV with a column `name`",
     )
-    add(
-        "--out",
-        type=Path,
-        default=Path(),
-        metavar="DIR",
-        help="where --class writes (default: here)",
-    )
-    add(
+    add("--out", "where --class writes (default: here)", Path())
+    flag(
         "--quick",
-        action="store_true",
-        help="train one seed for two epochs of 6,000 digits, and give no points for it: a minute",
+        "train one seed for two epochs of 6,000 digits, and give no points for it: a minute",
     )
-    add("--answers", action="store_true", help="say the right numbers, too: for teachers")
-    add("--json", type=Path, metavar="FILE", help="the marks, for a program")
-    add("--html", type=Path, metavar="FILE", help="a page with curves, mistakes and tables")
-    add("--rubric", type=Path, metavar="FILE", help="another rubric.toml")
-    add(
-        "--kept",
-        type=Path,
-        default=Path("grades"),
-        metavar="DIR",
-        help="finished work lies here (default: grades)",
-    )
-    add(
-        "--no-wall",
-        action="store_true",
-        help="run students' code as you, if no wall can be built: only if you trust them",
-    )
+    flag("--answers", "say the right numbers, too: for teachers")
+    add("--html", "a page with curves, mistakes and tables", metavar="FILE")
+    add("--rubric", "another rubric.toml", metavar="FILE")
+    add("--kept", "finished work lies here (default: grades)", Path("grades"))
+    flag("--no-wall", "run students' code as you, if no wall can be built: only if you trust them")
     return found  # fmt: skip
 
 
@@ -66,7 +53,7 @@ def main() -> None:
 
     from mnist_utils.grade import grading, report, roster, rubric
 
-    asked = rubric.read(options.rubric) if options.rubric else rubric.read()
+    asked = rubric.read(options.rubric or rubric.DEFAULT)
     names = roster.read(options.roster) if options.roster else None
     how = grading.Options(
         quick=options.quick, answers=options.answers, test=bool(options.group),
@@ -93,8 +80,6 @@ def main() -> None:
     found = grading.grade(paths, asked, how, told=told, done=done)
     if options.group:
         write_class(options.out, found, asked, names, [f"feedback/{pages[path]}" for path in paths])
-    if options.json:
-        write_atomically(options.json, report.to_json(found, asked))
     if options.html:
         write_atomically(options.html, report.to_html(found, asked, walled=how.wall))
 

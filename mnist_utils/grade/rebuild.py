@@ -154,10 +154,10 @@ def _tried(network: Rebuilt) -> int:
     except InputError:
         raise
     except Exception as error:
-        text = first_line(error)
-        raise InputError(f"forward fails on digits of 1 × 28 × 28: {text}") from None
-    if not isinstance(output, Tensor) or output.shape != (2, 10):
-        shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+        text = f"forward fails on digits of 1 × 28 × 28: {first_line(error)}"
+        raise InputError(text) from None
+    shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+    if shape != (2, 10):
         raise InputError(f"two digits give {shape}; ten numbers for each are wanted, (2, 10)")
     return numbers
 

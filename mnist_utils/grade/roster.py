@@ -9,17 +9,18 @@ import io
 import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from mnist_utils.errors import InputError
 from mnist_utils.grade.grading import Graded
-from mnist_utils.grade.report import grid, number, out, page
+from mnist_utils.grade.report import Html, grid, out, page
 from mnist_utils.grade.rubric import Rubric
-from mnist_utils.grade.submission import MODELS, clean, read_file
+from mnist_utils.grade.submission import clean, may_hold, read_file, read_table
 
 NAMES = ("full name", "student", "name")
-PARTS_OF_NAMES = ("last name", "surname", "first name")
+PARTS_OF_NAMES = ("first name", "last name", "surname")
 KEYS = ("identifier", "id", "id number", "sis user id", "sis login id", "login", "username",
         "github_username", "email", "email address", "e-mail")  # fmt: skip
 MOODLE = ("Identifier", "Full name", "Grade", "Last modified (grade)", "Feedback comments")
@@ -36,49 +37,31 @@ class Roster(NamedTuple):
 
 
 def hand_ins(folder: Path) -> list[Path]:
-    """The folders and archives in a class's folder, one a student.
-
-    Raises
-    ------
-    InputError
-        No folder, or nothing in it.
-    """
+    """The folders and archives in a class's folder, one a student; InputError if there is none."""
     if not folder.is_dir():
         raise InputError(f"--class {folder} is not a folder; name the one with all hand-ins")
-    found = sorted(
-        path for path in folder.iterdir()
-        if path.name[0] not in "._" and (path.is_dir() or path.suffix.lower() == ".zip")
-    )  # fmt: skip
-    if not found:
+    if not (found := sorted(filter(may_hold, folder.iterdir()))):
         raise InputError(f"--class {folder} holds no folder and no zip; each student has one")
     return found
 
 
 def read(path: Path) -> Roster:
-    """A roster from a CSV file of any platform.
-
-    Raises
-    ------
-    InputError
-        No such file, or no column with names.
-    """
+    """A roster from a CSV file of any platform; InputError if there is none, or no names in it."""
     try:
-        text = read_file(path).decode("utf-8-sig")
-    except (InputError, UnicodeDecodeError) as error:
+        (columns, *rows), _ = read_table(read_file(path))
+    except InputError as error:
         raise InputError(f"--roster {path} {error}") from None
-    rows = list(csv.reader(io.StringIO(text), delimiter=max(",;\t", key=text[:2_000].count)))
-    columns = [name.strip() for name in rows[0]] if rows else []
     if not {*NAMES, *PARTS_OF_NAMES} & {name.lower() for name in columns}:
         raise InputError(f"--roster {path}: no column is called {', '.join(NAMES)}")
-    lines = [dict(zip(columns, [*row, *[""] * len(columns)], strict=False)) for row in rows[1:]]
+    lines = [dict(zip(columns, [*row, *[""] * len(columns)], strict=False)) for row in rows]
     return Roster(columns, [line for line in lines if any(line.values())])
 
 
 def name_of(line: dict[str, str]) -> str:
     """A student's name in a roster's line."""
     lower = {key.lower(): value for key, value in line.items()}
-    whole = next((lower[key] for key in NAMES if lower.get(key, "").strip()), "")
-    return clean(whole or " ".join(lower[key] for key in reversed(PARTS_OF_NAMES) if key in lower))
+    whole = next((lower[key] for key in NAMES if lower.get(key)), "")
+    return clean(whole or " ".join(lower.get(key, "") for key in PARTS_OF_NAMES))
 
 
 def matched(roster: Roster, found: Sequence[Graded]) -> dict[int, Graded]:
@@ -86,99 +69,79 @@ def matched(roster: Roster, found: Sequence[Graded]) -> dict[int, Graded]:
     result = {}
     for graded in found:
         stem = graded.evidence.submission.path.name.removesuffix(".zip").casefold()
-        words = {*re.split(r"[^\w@.+-]|_", stem), *re.findall(r"[^\W_]+", stem)}
-        name = _words(graded.name)
+        there = {stem, *re.split(r"[^\w@.+-]|_", stem), *_words(stem)}
         for at, line in enumerate(roster.lines):
-            keys = {v.casefold().strip().removeprefix("participant ")
+            name = _words(name_of(line))
+            keys = {v.casefold().removeprefix("participant ")
                     for k, v in line.items() if k.lower() in KEYS}  # fmt: skip
-            joined = "".join(_words(name_of(line), in_order=True))
-            if at not in result and (
-                (keys - {""}) & (words | {stem})
-                or (name and name == _words(name_of(line)))
-                or (joined and joined in words)
-            ):
+            known = {*keys, "".join(name)} & there - {""}
+            if at not in result and (known or (name and {*name} == {*_words(graded.name)})):
                 result[at] = graded
                 break
     return result
 
 
-def _words(name: str, in_order: bool = False):
-    words = re.findall(r"\w+", name.casefold().replace("_", " "))
-    return words if in_order else frozenset(words)
+def _words(text: str) -> list[str]:
+    return re.findall(r"[^\W_]+", text.casefold())
 
 
-def totals(found: Sequence[Graded], rubric: Rubric, before: str) -> dict[str, dict[str, str]]:
-    """Name -> the teacher's own points by column, as they stand in an earlier class.csv."""
-    kept = {row.get("submission", ""): row for row in csv.DictReader(io.StringIO(before))}
-    return {
-        graded.name: {
-            name: kept.get(out(graded.name, "csv"), {}).get(name) or "" for name in rubric.teacher
-        }
-        for graded in found
-    }
+def _own(found: Sequence[Graded], rubric: Rubric, before: str) -> list[dict[str, str]]:
+    """For each, the teacher's own points by column, as they stand in an earlier class.csv."""
+    kept = {row.get("submission"): row for row in csv.DictReader(io.StringIO(before))}
+    rows = [kept.get(out(graded.name, "csv"), {}) for graded in found]
+    return [{name: row.get(name) or "" for name in rubric.teacher} for row in rows]
 
 
 def total(graded: Graded, own: dict[str, str]) -> float:
     """The grader's points, and the teacher's as far as they are there."""
     points = graded.points
     for value in own.values():
-        try:
+        with suppress(ValueError):
             points += float(value.replace(",", "."))
-        except ValueError:
-            continue
     return points
 
 
 def to_csv(found: Sequence[Graded], rubric: Rubric, before: str = "") -> str:
     """The class, one line a submission; the teacher's columns are kept as they were filled in."""
-    names, own = [*rubric.points, *rubric.teacher], totals(found, rubric, before)
-    rows = [["submission", *names, "by the grader", "total", "of"]]
     most = sum(rubric.points.values()) + sum(of for of, _ in rubric.teacher.values())
-    for graded in found:
-        points = {mark.name: number(mark.points) for mark in graded.marks} | own[graded.name]
-        sums = number(graded.points), number(total(graded, own[graded.name])), number(most)
-        rows.append([graded.name, *(points[one] for one in names), *sums])
-    return _table(rows)
+    rows = [["submission", *rubric.points, *rubric.teacher, "by the grader", "total", "of"]]
+    for graded, own in zip(found, _own(found, rubric, before), strict=True):
+        sums = [graded.points, total(graded, own), most]
+        rows.append([graded.name, *(m.points for m in graded.marks), *own.values(), *sums])
+    return _csv(rows)
 
 
-def _table(rows: Sequence[Sequence[object]]) -> str:
+def _csv(rows: Sequence[Sequence[object]]) -> str:
     written = io.StringIO()
     csv.writer(written, lineterminator="\n").writerows(
-        [out(cell, "csv") for cell in row] for row in rows
+        [f"{one:g}" if isinstance(one, int | float) else out(one, "csv") for one in row]
+        for row in rows
     )
     return written.getvalue()
-
-
-def comment(graded: Graded) -> str:
-    """Points and reasons in a line, for a platform's column of comments."""
-    return "; ".join(
-        f"{m.name} {number(m.points)}/{number(m.of)}: {' '.join(m.message.split())}"
-        for m in graded.marks
-    )
 
 
 def worksheets(
     found: Sequence[Graded], rubric: Rubric, roster: Roster | None, before: str = ""
 ) -> dict[str, str]:
     """moodle.csv and canvas.csv, ready to be imported."""
-    own = totals(found, rubric, before)
     of_line = matched(roster, found) if roster else dict(enumerate(found))
     lines = roster.lines if roster else [_line(graded) for graded in found]
     columns = roster.columns if roster else [*MOODLE, *CANVAS]
+    own = dict(zip(map(id, found), _own(found, rubric, before), strict=True))
     sheets = {}
-    for file, needed, column in (("moodle.csv", MOODLE, "Grade"), ("canvas.csv", CANVAS, COLUMN)):
-        if roster and not {needed[0], needed[2 if needed is MOODLE else 1]} <= {*columns}:
+    for file, wanted, column in (("moodle.csv", MOODLE, "Grade"), ("canvas.csv", CANVAS, COLUMN)):
+        if not {wanted[0], column if wanted is MOODLE else "ID"} <= {*columns}:
             continue
-        kept = [name for name in columns if name in needed or (roster and needed is MOODLE)]
-        kept += [column] * (column not in kept)
-        rows = []
+        kept = [name for name in columns if name in wanted or (roster and wanted is MOODLE)]
+        rows = [[*kept, *[column] * (column not in kept)]]
         for at, line in enumerate(lines):
-            filled = dict(line)
             if graded := of_line.get(at):
-                filled[column] = number(total(graded, own[graded.name]))
-                filled |= {"Feedback comments": comment(graded)}
-            rows.append([filled.get(name, "") for name in kept])
-        sheets[file] = _table([kept, *rows])
+                line = line | {column: total(graded, own[id(graded)])}
+                line["Feedback comments"] = "; ".join(
+                    f"{m.name} {m.points:g}/{m.of:g}: {m.message}" for m in graded.marks
+                )
+            rows.append([line.get(name, "") for name in rows[0]])
+        sheets[file] = _csv(rows)
     return sheets
 
 
@@ -196,17 +159,13 @@ def _line(graded: Graded) -> dict[str, str]:
 def beliefs(found: Sequence[Graded]) -> list[tuple[str, int, str]]:
     """Mistakes in the tables, the most frequent first: which, of how many students, and where."""
     who, where = defaultdict(set), defaultdict(Counter)
-    for at, graded in enumerate(found):
+    for graded in found:
         for belief, row in graded.evidence.beliefs:
-            who[belief].add(at)
+            who[belief].add(id(graded))
             where[belief][row] += 1
     return [
-        (
-            belief,
-            len(who[belief]),
-            ", ".join(f"{row} ({n})" for row, n in where[belief].most_common(4)),
-        )
-        for belief in sorted(who, key=lambda belief: -len(who[belief]))
+        (belief, len(who[belief]), ", ".join(f"{row} ({n})" for row, n in rows.most_common(4)))
+        for belief, rows in sorted(where.items(), key=lambda one: -len(who[one[0]]))
     ]
 
 
@@ -215,16 +174,15 @@ def alike(found: Sequence[Graded]) -> list[tuple[str, list[str]]]:
     groups = defaultdict(list)
     for graded in found:
         given, networks = graded.evidence.submission, graded.evidence.networks
-        words = tuple(re.findall(r"\w+", given.analysis.casefold()))
+        words = _words(given.analysis)
         kinds = {
-            "networks": tuple(sorted(networks[m]["fingerprint"] for m in MODELS if m in networks)),
-            "tables": tuple((m, e.window, e.row) for m, rows in given.table.items() for e in rows),
-            "texts": words if len(words) > FEW_WORDS else (),
+            "networks": sorted(about["fingerprint"] for about in networks.values()),
+            "tables": [(m, e.window, e.row) for m, rows in given.table.items() for e in rows],
+            "texts": words if len(words) > FEW_WORDS else [],
         }
         for kind, key in kinds.items():
-            if key:
-                groups[kind, key].append(graded.name)
-    return [(kind, names) for (kind, _), names in groups.items() if len(names) > 1]
+            groups[kind, tuple(key)].append(graded.name)
+    return [(kind, names) for (kind, key), names in groups.items() if key and len(names) > 1]
 
 
 def to_html(
@@ -235,31 +193,26 @@ def to_html(
     before: str,
 ) -> str:
     """The teacher's page: points, who is missing, which beliefs led astray, what is alike."""
-    own, names = totals(found, rubric, before), [*rubric.points]
     rows = []
-    for graded, link in zip(found, pages, strict=True):
-        points = {mark.name: number(mark.points) for mark in graded.marks}
-        mine = own[graded.name]
-        who = f'<a href="{out(link, "html")}">{out(graded.name, "html")}</a>'
-        cells = [points[one] for one in names] + [out(mine[one], "html") for one in rubric.teacher]
-        rows.append([who, *cells, number(total(graded, mine))])
-    head = ["submission", *names, *(out(one, "html") for one in rubric.teacher), "total"]
-    body = f"<h1>The class</h1>{grid(head, rows)}<p>Your own points go into class.csv: write them "
-    body += "there, run the same command again, and they are in every total.</p>"
-    if roster:
-        there = matched(roster, found)
-        missing = [name_of(one) for at, one in enumerate(roster.lines) if at not in there]
-        unknown = [g.name for g in found if not any(g is one for one in there.values())]
-        for title, who in (("Nothing handed in", missing), ("Not on the roster", unknown)):
-            if who := [name for name in who if name and "points possible" not in name.lower()]:
-                body += f"<h2>{title}</h2><p>{out(', '.join(who), 'html')}</p>"
-    if mistakes := beliefs(found):
-        of = len(found)
-        cells = [
-            [out(what, "html"), f"{n} of {of}", out(where, "html")] for what, n, where in mistakes
-        ]
-        body += "<h2>What the tables believe</h2>" + grid(["mistake", "students", "where"], cells)
-    if same := alike(found):
-        cells = [[kind, out(", ".join(names), "html")] for kind, names in same]
-        body += "<h2>The same in several hand-ins</h2>" + grid(["what", "whose"], cells)
-    return page("The class", body)
+    for graded, own, link in zip(found, _own(found, rubric, before), pages, strict=True):
+        who = Html(f'<a href="{out(link, "html")}">{out(graded.name, "html")}</a>')
+        points = (mark.points for mark in graded.marks)
+        rows.append([who, *points, *own.values(), total(graded, own)])
+    there = matched(roster, found) if roster else {}
+    lines = enumerate(roster.lines if roster else ())
+    missing = [name_of(line) for at, line in lines if at not in there]
+    missing = [name for name in missing if name and "points possible" not in name.lower()]
+    unknown = [one.name for one in found if roster and one not in there.values()]
+    groups = [(kind, ", ".join(names)) for kind, names in alike(found)]
+    tables = {
+        "The class": (rows, ["submission", *rubric.points, *rubric.teacher, "total"]),
+        "Nothing handed in": ([[name] for name in missing], ()),
+        "Not on the roster": ([[name] for name in unknown], ()),
+        "What the tables believe": (
+            beliefs(found), ["mistake", f"students of {len(found)}", "where"]
+        ),
+        "The same in several hand-ins": (groups, ["what", "whose"]),
+    }  # fmt: skip
+    body = "".join(f"<h2>{title}</h2>{grid(*table)}" for title, table in tables.items() if table[0])
+    text = "Your own points go into class.csv: write them there, run the same command again, and "
+    return page("The class", f"{body}<p>{text}they are in every total.</p>")

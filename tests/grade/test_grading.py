@@ -332,17 +332,6 @@ def test_right_numbers_and_test_digits_are_for_teachers(graded):
         assert not any("test" in key for training in one.evidence.trainings for key in training)
 
 
-def test_json_is_a_list_with_an_object_a_submission(graded):
-    asked = rubric.read()
-    found = json.loads(report.to_json(list(graded.values()), asked))
-    assert [one["submission"] for one in found] == list(CLASS)
-    for one in found:
-        assert one["points"] == sum(check["points"] for check in one["checks"])
-        assert one["of"] == sum(check["of"] for check in one["checks"])
-        assert all(set(check) == {"name", "points", "of", "message"} for check in one["checks"])
-        assert {item["name"] for item in one["by_teacher"]} == set(asked.teacher)
-
-
 def test_what_students_wrote_is_shown_and_does_nothing(graded):
     page = report.to_html(list(graded.values()), rubric.read())
     assert "<script" not in page
