@@ -1,6 +1,7 @@
 """Grade submissions of the assignment: python -m mnist_utils.grade submission --quick"""
 
 import re
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -8,6 +9,8 @@ from pathlib import Path
 from mnist_utils import command
 from mnist_utils.errors import InputError
 from mnist_utils.files import write_atomically
+
+LONGEST = 180  # bytes of a page's name
 
 
 def parser() -> command.Parser:
@@ -20,44 +23,32 @@ def parser() -> command.Parser:
         "holds, writes a page for each student into feedback/, class.html and class.csv, and "
         "moodle.csv and canvas.csv for import; only then are the test digits looked at, once.",
     )
-    add = found.add_argument
-    add("folder", nargs="*", type=Path, metavar="DIR", help="a submission each: a folder or a zip")
-    add("--class", dest="group", type=Path, metavar="DIR", help="grade all that this folder holds")
+
+    def add(name, says, default=None, metavar="DIR", **more):
+        found.add_argument(name, help=says, default=default, metavar=metavar, type=Path, **more)
+
+    def flag(name, says):
+        found.add_argument(name, help=says, action="store_true")
+
+    add("folder", "a submission each: a folder or a zip", nargs="*")
+    add("--class", "grade all that this folder holds", dest="group")
     add(
         "--roster",
-        type=Path,
+        "the class: Moodle's worksheet, Canvas's gradebook, or a CSV with a column `name`",
         metavar="FILE",
-        help="the class: Moodle's worksheet, Canvas's gradebook, or a CSV with a column `name`",
     )
-    add(
-        "--out",
-        type=Path,
-        default=Path(),
-        metavar="DIR",
-        help="where --class writes (default: here)",
-    )
-    add(
+    add("--out", "where --class writes (default: here)", Path())
+    flag(
         "--quick",
-        action="store_true",
-        help="train one seed for two epochs of 6,000 digits, and give no points for it: a minute",
+        "train one seed for two epochs of 6,000 digits, and give no points for it: a minute",
     )
-    add("--answers", action="store_true", help="say the right numbers, too: for teachers")
-    add("--json", type=Path, metavar="FILE", help="the marks, for a program")
-    add("--csv", type=Path, metavar="FILE", help="the marks, for a spreadsheet")
-    add("--html", type=Path, metavar="FILE", help="a page with curves, mistakes and tables")
-    add("--rubric", type=Path, metavar="FILE", help="another rubric.toml")
-    add(
-        "--kept",
-        type=Path,
-        default=Path("grades"),
-        metavar="DIR",
-        help="finished work lies here (default: grades)",
-    )
-    add(
-        "--no-wall",
-        action="store_true",
-        help="run students' code as you, if no wall can be built: only if you trust them",
-    )
+    flag("--answers", "say the right numbers, too: for teachers")
+    add("--json", "the marks, for a program", metavar="FILE")
+    add("--csv", "the marks, for a spreadsheet", metavar="FILE")
+    add("--html", "a page with curves, mistakes and tables", metavar="FILE")
+    add("--rubric", "another rubric.toml", metavar="FILE")
+    add("--kept", "finished work lies here (default: grades)", Path("grades"))
+    flag("--no-wall", "run students' code as you, if no wall can be built: only if you trust them")
     return found  # fmt: skip
 
 
@@ -67,8 +58,9 @@ def main() -> None:
 
     from mnist_utils.grade import grading, report, roster, rubric
 
-    asked = rubric.read(options.rubric) if options.rubric else rubric.read()
+    asked = rubric.read(options.rubric or rubric.DEFAULT)
     names = roster.read(options.roster) if options.roster else None
+    roster.Before.read(options.out / "class.csv")  # what is wrong with it shows before the work
     how = grading.Options(
         quick=options.quick, answers=options.answers, test=bool(options.group),
         wall=not options.no_wall, kept=options.kept,
@@ -127,6 +119,7 @@ def page_names(paths: list[Path]) -> dict[Path, str]:
     found = {}
     for path in paths:
         stem = re.sub(r"[^\w .@+-]", "_", path.resolve().name.removesuffix(".zip"))
+        stem = stem.encode()[:LONGEST].decode(errors="ignore")
         stem += "feedback" if re.search(r"_assignsubmission_\w*_$", stem) else ""
         while f"{stem}.html" in found.values():
             stem += "_"
@@ -139,7 +132,13 @@ def write_class(out: Path, found, asked, names, pages: list[str]) -> None:
     from mnist_utils.grade import roster
 
     table = out / "class.csv"
-    before = table.read_text() if table.exists() else ""
+    before = roster.Before.read(table)
+    if before.lost(found, asked):
+        kept = table.with_suffix(".bak")
+        while kept.exists():
+            kept = kept.with_name(f"{kept.name}~")
+        shutil.copyfile(table, kept)
+        print(f"points in {table} belong to no hand-in or column here; they are kept in {kept}")
     write_atomically(out / "class.html", roster.to_html(found, asked, names, pages, before))
     for file, sheet in roster.worksheets(found, asked, names, before).items():
         write_atomically(out / file, sheet)

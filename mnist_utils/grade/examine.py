@@ -1,13 +1,20 @@
-"""What is to be known of a submitted network before it is trained: size, fields, likeness."""
+"""A submitted network behind the wall: its size, fields and likeness, and one training of it."""
 
 import hashlib
+import tempfile
+from pathlib import Path
 
 import torch
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.modules.dropout import _DropoutNd
 
+from mnist_utils import data, models
+from mnist_utils.config import TrainConfig
 from mnist_utils.describe import describe
 from mnist_utils.errors import InputError, first_line
-from mnist_utils.grade.rebuild import Network, Rebuilt, rebuild
+from mnist_utils.evaluate import predict
+from mnist_utils.grade.rebuild import Rebuilt, rebuild
 
 KINDS = {
     "Conv2d": "conv", "MaxPool2d": "pool", "AvgPool2d": "pool", "max_pool2d": "pool",
@@ -19,18 +26,39 @@ KINDS = {
 def fingerprint(network: Rebuilt) -> str:
     """The same for networks that compute the same, whatever their layers are called.
 
-    Layers get their weights in the order of their use, and what comes out is compared.
+    All parameters and buffers get random values, in the order in which the layers are used, and
+    the log-probabilities are compared, their number of weights, and the rates of dropout. What
+    does not reach the result does not count.
     """
-    used = dict.fromkeys(call.what for call in network.calls if isinstance(call.what, int))
-    torch.manual_seed(0)
-    for number in used:
-        if hasattr(network.layers[number], "reset_parameters"):
-            network.layers[number].reset_parameters()
-    digits = torch.randn(4, 1, 28, 28)
+    live, calls = _places(network.result), []
+    for number, call in reversed([*enumerate(network.calls, start=1)]):
+        if number in live:
+            calls.insert(0, call)
+            live |= _places([call.args, call.kwargs])
+    layers = [*dict.fromkeys(call.what for call in calls if isinstance(call.what, int))]
+    drops = [network.layers[n].p for n in layers if isinstance(network.layers[n], _DropoutNd)]
+    drops += [call.kwargs["p"] for call in calls if "p" in call.kwargs]
+    random, count = torch.Generator().manual_seed(0), 0
+    for number in layers:
+        for tensor in network.layers[number].state_dict().values():
+            if tensor.is_floating_point():
+                tensor.copy_(torch.rand(tensor.shape, generator=random) + 0.1)
+        count += sum(p.numel() for p in network.layers[number].parameters())
     with torch.no_grad():
-        found = torch.cat([network.train()(digits), network.eval()(digits)]).double()
-    text = " ".join(f"{value:.4g}" for value in found.flatten().tolist())
+        digits = torch.rand(4, 1, 28, 28, generator=random, dtype=torch.double)
+        found = F.log_softmax(network.double().eval()(digits), dim=1)
+    network.float()
+    text = [count, *sorted(f"{rate:.1f}" for rate in drops if rate >= 0.05), *found.flatten()]
+    text = " ".join(one if isinstance(one, str) else f"{one:.6g}" for one in text)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _places(written) -> set[int]:
+    """The results of calls that a value speaks of."""
+    if isinstance(written, dict) and "place" in written:
+        return {written["place"][0]}
+    parts = written.values() if isinstance(written, dict) else written
+    return set().union(*map(_places, parts)) if isinstance(written, dict | list) else set()
 
 
 def windows(network: nn.Module) -> dict:
@@ -48,19 +76,17 @@ def windows(network: nn.Module) -> dict:
         if size == 1:
             continue
         if not found and before:
-            image = [size, *_first(before, "receptive_field", "jump", "start")]
-        kind = KINDS[line.kind]
-        window = [size, size, 0, 1]  # of a mean over the whole map
+            image = [size, *_first(before.receptive_field, before.jump, before.start)]
+        kind, window = KINDS[line.kind], [size, size, 0, 1]  # of a mean over the whole map
         if kind != "mean":
-            window = _first(line, "kernel_size", "stride", "padding", "dilation")
+            window = _first(line.kernel_size, line.stride, line.padding, line.dilation)
         row = [line.output_shape[-1] if len(line.output_shape) > 2 else 1]
-        row += _first(line, "receptive_field", "jump", "start")
+        row += _first(line.receptive_field, line.jump, line.start)
         found.append([window, kind, row, line.name])
     return {"image": image, "windows": found}
 
 
-def _first(line, *names) -> list:
-    values = [getattr(line, name) for name in names]
+def _first(*values) -> list:
     return [value[0] if isinstance(value, (list, tuple)) else value for value in values]
 
 
@@ -71,8 +97,7 @@ def examine(described: dict) -> dict:
         try:
             if "error" in description:
                 raise InputError(str(description["error"])[:600])
-            network = rebuild(description)
-            found[model] = _about(network) | {"description": _nameless(description)}
+            found[model] = _about(description)
         except InputError as error:
             found[model] = {"error": str(error)}
         except Exception as error:
@@ -80,22 +105,57 @@ def examine(described: dict) -> dict:
     return found
 
 
-def _about(network: Network) -> dict:
-    about = windows(network.module)
+def _about(description: dict) -> dict:
+    network, names, numbers = rebuild(description)
+    about = windows(network)
     for window in about["windows"]:
-        _, _, number = window[3].partition("layers.")
-        window[3] = network.names[int(number)] if number.isdecimal() else window[3]
-    weights = sum(p.numel() for p in network.module.parameters())
-    counts = {"parameters": weights + network.numbers, "numbers": network.numbers}
-    return counts | about | {"fingerprint": fingerprint(network.module)}
+        number = window[3].removeprefix("layers.")
+        window[3] = names[int(number)] if number.isdecimal() else window[3]
+    weights = sum(p.numel() for p in network.parameters())
+    about |= {"parameters": weights + numbers, "numbers": numbers, "description": description}
+    return about | {"fingerprint": fingerprint(network)}
 
 
-def _nameless(description: dict) -> dict:
-    """A description whose layers are called by their numbers: the same for copies."""
-    names = {name: str(number) for number, name in enumerate(description["layers"])}
-    calls = [
-        [{"layer": names[what["layer"]]} if isinstance(what, dict) else what, *given]
-        for what, *given in description["calls"]
-    ]
-    layers = {names[name]: about for name, about in description["layers"].items()}
-    return description | {"calls": calls, "layers": layers}
+class Classifier(nn.Module):
+    """A network with log-probabilities as its output, whether it gives logits or these."""
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        return F.log_softmax(self.network(images), dim=1)
+
+
+def judged_alone(network: nn.Module, images: Tensor) -> bool:
+    """Whether a digit's answer is its own: the same in a batch and alone."""
+    with torch.no_grad():
+        alone = torch.cat([network(image[None]) for image in images])
+        return torch.allclose(network(images), alone, atol=1e-3)
+
+
+def train_once(job: dict) -> dict:
+    """Train a description's network; its answers to validation digits, and to test digits.
+
+    Raises
+    ------
+    InputError
+        The network cannot be trained, or answers for a batch instead of a digit.
+    """
+    from mnist_utils.train import train
+
+    models.NETWORKS["submission"] = lambda: Classifier(rebuild(job["description"]).module)
+    settings = TrainConfig.from_dict(job["settings"] | {"model": "submission"})
+    with tempfile.TemporaryDirectory() as folder:
+        run = train(settings, Path(folder))
+    network = run.evaluated.eval()
+    validation = data.load(train=True).images[-settings.validation :]
+    if not judged_alone(network, data.standardize(validation[:32])):
+        raise InputError("its answer for a digit depends on the other digits of the batch")
+    found = {
+        "accuracies": [row["held_out_accuracy"] for row in run.history],
+        "validation": predict(network, validation).argmax(1).tolist(),
+    }
+    if job["test"]:
+        found["test"] = predict(network, data.images(train=False)).argmax(1).tolist()
+    return found

@@ -29,13 +29,9 @@ def answer(job: dict) -> dict:
     """A training for a job with settings; else what is to be known of each description."""
     if all("error" in about for about in job.values() if isinstance(about, dict)):
         return job  # without the seconds that torch takes
-    if "settings" in job:
-        from mnist_utils.grade.training import train_once
+    from mnist_utils.grade import examine
 
-        return train_once(job)
-    from mnist_utils.grade.examine import examine
-
-    return examine(job)
+    return examine.train_once(job) if "settings" in job else examine.examine(job)
 
 
 if __name__ == "__main__":

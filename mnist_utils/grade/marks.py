@@ -1,16 +1,29 @@
 """What each check of the rubric finds, in points and in words to the student."""
 
 import itertools
+import math
+import re
 import statistics
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from mnist_utils import results
-from mnist_utils.checks.recurrence import COLUMNS, NAMED, Layer, Row, causes, diagnose, table
+from mnist_utils.checks.recurrence import (
+    COLUMNS,
+    NAMED,
+    Finding,
+    Layer,
+    Row,
+    causes,
+    diagnose,
+    table,
+)
 from mnist_utils.errors import InputError, first_line
 from mnist_utils.grade.rubric import Rubric
-from mnist_utils.grade.submission import MODELS, Submission
+from mnist_utils.grade.submission import MODELS, History, Submission
 from mnist_utils.receptive_field import Window
 
+WINDOWS = 3  # convolutions and pools that a network has at least
 SHARES = {"full": 1.0, "half": 0.5, "none": 0.0}
 VALIDATION = 5_000  # digits
 ABOVE, BELOW = 0.003, 0.01  # how far a run handed in may lie from the grader's trainings
@@ -71,30 +84,26 @@ def marks(evidence: Evidence, rubric: Rubric) -> list[Mark]:
     return found
 
 
-def _why_missing(evidence: Evidence, model: str) -> str:
-    return f"{model}: {evidence.refused.get(model, 'is missing')}"
-
-
 def _all_missing(evidence: Evidence) -> list[str]:
     """Why models are missing; what is said of all of them is said once."""
     missing = [model for model in MODELS if model not in evidence.networks]
     if missing == list(MODELS) and len(set(evidence.refused.values())) == 1:
         return [evidence.refused[MODELS[0]]]
-    return [_why_missing(evidence, model) for model in missing]
+    return [f"{model}: {evidence.refused.get(model, 'is missing')}" for model in missing]
 
 
 def budget(evidence: Evidence, rubric: Rubric) -> Mark:
     """All three networks below the limit; half for the last alone."""
-    counts = {model: about["parameters"] for model, about in evidence.networks.items()}
-    within = {model: counts.get(model, rubric.parameters) < rubric.parameters for model in MODELS}
-    said = []
-    for model, count in counts.items():
-        numbers = evidence.networks[model]["numbers"]
-        hidden = f" ({numbers:,} of them numbers in forward)" if numbers else ""
-        said.append(f"{model} has {count:,} parameters{hidden}")
-    share = "full" if all(within.values()) else "half" if within[MODELS[-1]] else "none"
+    within, said = {}, []
+    for model, about in evidence.networks.items():
+        within[model] = about["parameters"] < rubric.parameters
+        hidden = f" ({about['numbers']:,} of them numbers in forward)" if about["numbers"] else ""
+        said.append(f"{model} has {about['parameters']:,} parameters{hidden}")
+    whole = sum(within.values()) == len(MODELS)
+    share = "full" if whole else "half" if within.get(MODELS[-1]) else "none"
+    text = "; ".join(said + _all_missing(evidence))
     limit = f"fewer than {rubric.parameters:,} are allowed"
-    return mark(rubric, "budget", share, f"{'; '.join(said + _all_missing(evidence))}; {limit}.")
+    return mark(rubric, "budget", share, f"{text}; {limit}.")
 
 
 def epochs(evidence: Evidence, rubric: Rubric) -> Mark:
@@ -135,49 +144,48 @@ def accuracy(evidence: Evidence, rubric: Rubric) -> Mark:
     )
     if len(by_seed) > 1:
         low, high = results.mean_interval(by_seed)
-        text += (
-            f"; 95% interval of the mean over other seeds, same digits: {low:.2f} to {high:.2f}%"
-        )
-    text += f". The least is {least:.2f}%; {rubric.accuracy:.2f}% in the mean are wanted"
-    text += f", {rubric.half_accuracy:.2f}% at least."
-    if tests := [f"{1 - one['test_errors'] / 10_000:.2%}" for one in evidence.trainings
-                 if "test_errors" in one]:  # fmt: skip
-        text += f" On the test digits, looked at once: {', '.join(tests)}."
+        text += "; 95% interval of the mean over other seeds, same digits: "
+        text += f"{low:.2f} to {high:.2f}%"
+    text += (
+        f". The least is {least:.2f}%; {rubric.accuracy:.2f}% in the mean are wanted, "
+        f"{rubric.half_accuracy:.2f}% at least."
+    )
+    errors = [one["test_errors"] for one in evidence.trainings if "test_errors" in one]
+    if errors:
+        tests = ", ".join(f"{1 - count / 10_000:.2%}" for count in errors)
+        text += f" On the test digits, looked at once: {tests}."
     return mark(rubric, "accuracy", share, text)
 
 
 def honesty(evidence: Evidence, rubric: Rubric) -> Mark:
     """Runs handed in: chosen on validation digits, whole, and within reach of Model3."""
-    submission = evidence.submission
-    wrong = [f"{name} {text}" for name, text in submission.problems.items() if "runs/" in name]
-    for name, run in submission.runs.items():
-        wrong += [f"{name} {text}" for text in _problems(run, rubric)]
-    if not wrong and not submission.runs:
+    runs, problems = evidence.submission.runs, evidence.submission.problems
+    wrong = [f"{name} {text}" for name, text in problems.items() if "runs/" in name]
+    wrong += [f"{name} {text}" for name, run in runs.items() for text in _problems(run, rubric)]
+    if not wrong and not runs:
         wrong = ["No runs/*/history.json, so nothing says how you chose"]
-    if not wrong:
-        wrong = _out_of_reach(evidence)
-    if wrong:
+    if wrong := wrong or _out_of_reach(evidence):
         return mark(rubric, "honesty", "none", "; ".join(wrong) + ".")
-    count = len(submission.runs)
-    runs = "One run, whole and" if count == 1 else f"{count} runs, each whole, all"
-    text = f"{runs} chosen on validation digits."
-    return mark(rubric, "honesty", "full", text)
+    whole = "One run, whole and" if len(runs) == 1 else f"{len(runs)} runs, each whole, all"
+    return mark(rubric, "honesty", "full", f"{whole} chosen on validation digits.")
 
 
-def _problems(run: dict, rubric: Rubric) -> list[str]:
+def _problems(run: History, rubric: Rubric) -> list[str]:
     """What one run's file says that one run of training cannot."""
-    found, rows = [], len(run["epochs"])
-    if run["validation"] != VALIDATION or run["held_out"] != {"validation"}:
-        on = "the test digits" if not run["validation"] else f"{run['validation']:,} digits"
+    found, rows, asked = [], len(run.epochs), run.asked
+    held_out = {row.held_out for row in run.epochs} - {None}
+    if asked.validation != VALIDATION or held_out != {"validation"}:
+        on = "the test digits" if not asked.validation else f"{asked.validation:,} digits"
         found.append(f"was evaluated on {on}; choose with --validation {VALIDATION}")
-    if run["epochs"] != list(range(1, run["asked"] + 1)):
-        found.append(f"is not one run of {run['asked']} epochs, but has {rows} rows")
+    if [row.epoch for row in run.epochs] != list(range(1, asked.epochs + 1)):
+        found.append(f"is not one run of {asked.epochs} epochs, but has {rows} rows")
     elif rows > rubric.epochs:
         found.append(f"ran {rows} epochs")
-    counts = [VALIDATION * share for share in run["accuracies"]]
-    if not all(0 <= n <= VALIDATION and abs(n - round(n)) < 1e-3 for n in counts):
+    shares = [row.held_out_accuracy for row in run.epochs if row.held_out_accuracy is not None]
+    counts = [VALIDATION * share for share in shares if 0 <= share <= 1]
+    if len(counts) < len(shares) or any(abs(n - round(n)) > 1e-3 for n in counts):
         found.append(f"has accuracies that {VALIDATION:,} digits cannot give")
-    if run["claimed"] != run["accuracies"][-1]:
+    if run.held_out_accuracy != run.epochs[-1].held_out_accuracy:
         found.append("reports an accuracy that is not its last epoch's")
     return found
 
@@ -186,20 +194,24 @@ def _out_of_reach(evidence: Evidence) -> list[str]:
     """Whether one of the runs can be Model3's, trained as it was handed in."""
     if MODELS[-1] not in evidence.networks:
         return ["There is no Model3 that these runs could be of"]
-    runs, reached = list(evidence.submission.runs.values()), []
+    runs, settings = evidence.submission.runs.values(), evidence.settings
+    asked = settings.keys() - {"seed", "threads", "workers", "model", "precision", "evaluate_every"}
+    about, reached = evidence.networks[MODELS[-1]], []
+    count = about["parameters"] - about["numbers"]
     for run in runs:
-        settings = {k: v for k, v in run["config"].items() if k in evidence.settings}
-        own = {"seed", "threads", "workers", "model", "evaluate_every", "precision"}
-        same = all(evidence.settings[k] == v for k, v in settings.items() if k not in own)
-        count = run["parameters"] or evidence.networks[MODELS[-1]]["parameters"]
-        if (same or evidence.quick) and count == evidence.networks[MODELS[-1]]["parameters"]:
-            reached.append(run["claimed"])
+        how = run.config | {"augmentation": settings["augmentation"]}  # each library's is one
+        if "none" in (run.config.get("augmentation"), settings["augmentation"]):
+            how = run.config
+        whole = run.parameters == count and all(row.train_loss for row in run.epochs)
+        same = whole and all(key in how and how[key] == settings[key] for key in asked)
+        if same or (evidence.quick and run.parameters in (0, count)):
+            reached.append(run.held_out_accuracy)
     if not reached:
         return ["No run has Model3's parameters and the settings that were handed in"]
     ours = [one["accuracies"][-1] for one in evidence.trainings if "accuracies" in one]
     if evidence.quick or not ours:
         return []
-    if (best := max(run["claimed"] for run in runs)) > max(ours) + ABOVE:
+    if (best := max(run.held_out_accuracy for run in runs)) > max(ours) + ABOVE:
         return [f"A run reports {best:.2%}; the grader's trainings reach {max(ours):.2%} at most"]
     if max(reached) < min(ours) - BELOW:
         return [f"Model3's runs end at {max(reached):.2%}, the grader's at {min(ours):.2%} or more"]
@@ -208,23 +220,20 @@ def _out_of_reach(evidence: Evidence) -> list[str]:
 
 def fields(evidence: Evidence, rubric: Rubric) -> Mark:
     """fields.csv against `describe`, entry by entry; a mistake counts once, wherever it leads."""
-    submission = evidence.submission
-    if problem := submission.problems.get("fields.csv"):
+    if problem := evidence.submission.problems.get("fields.csv"):
         return mark(rubric, "table", "none", f"fields.csv {problem}.")
     if not evidence.networks:
         return mark(rubric, "table", "none", "There is no network to compare with.")
     mistakes, said = set(), []
     for model in MODELS:
-        if model not in evidence.networks:
-            mistakes |= {model, model + " is not there"}  # nothing to compare with: no points
-            said.append(f"{model}: nothing to compare with")
-            continue
-        for name, text in _compare(evidence, model):
-            mistakes.add(name)
-            said.append(f"{model}, {text}")
-    share = "full" if not mistakes else "half" if len(mistakes) <= 2 else "none"
-    text = "All rows agree with `describe`." if not said else "\n".join(said)
-    return mark(rubric, "table", share, text)
+        found = [("", "nothing to compare with")]
+        if model in evidence.networks:
+            found = _compare(evidence, model)
+        mistakes |= {name for name, _ in found}
+        said += [f"{model}, {text}" for _, text in found]
+    half = len(mistakes) <= 2 and "" not in mistakes
+    share = "full" if not mistakes else "half" if half else "none"
+    return mark(rubric, "table", share, "\n".join(said) or "All rows agree with `describe`.")
 
 
 def _compare(evidence: Evidence, model: str) -> list[tuple[str, str]]:
@@ -234,18 +243,19 @@ def _compare(evidence: Evidence, model: str) -> list[tuple[str, str]]:
     layers = [Layer(Window(*window), kind, name) for window, kind, _, name in windows]
     rows = [Row(*row) for _, _, row, _ in windows]
     given = evidence.submission.table.get(model, [])
-    if len(given) != len(rows):
+    if len(given) != len(rows) or len(rows) < WINDOWS:
         names = ", ".join(layer.name for layer in layers)
         text = f"{len(rows)} convolutions and pools ({names}); your table has {len(given)}"
-        return [(f"rows of {model}", text)]
-    cells = [
-        {column: Cell(getattr(entry.row, column), getattr(row, column)) for column in COLUMNS}
-        for entry, row in zip(given, rows, strict=True)
-    ]
+        text += f"; a network here has at least {WINDOWS}" * (len(rows) < WINDOWS)
+        return [(f"rows of {model}" if len(rows) >= WINDOWS else "", text)]
+    pairs, found = [*zip(given, rows, strict=True)], []
+    cells = [dict(zip(COLUMNS, map(Cell, one.row, row), strict=True)) for one, row in pairs]
     evidence.cells[model] = cells
-    found = []
     for number, (entry, layer) in enumerate(zip(given, layers, strict=True)):
-        if layer.kind != "mean" and tuple(entry.window) != tuple(layer.window[:4]):
+        known = [
+            pair for pair in zip(entry.window, layer.window[:4], strict=True) if pair[1] is not None
+        ]  # what `describe` does not know is not asked for
+        if layer.kind != "mean" and any(yours != right for yours, right in known):
             text = "kernel size, stride, padding, dilation are not this layer's"
             text = f"{text}: {list(layer.window[:4])}" if evidence.answers else text
             found.append((f"{model} {number} window", f"row {number + 1}, {entry.layer}: {text}"))
@@ -253,52 +263,36 @@ def _compare(evidence: Evidence, model: str) -> list[tuple[str, str]]:
         chain = table(layers, image) == rows
     except (InputError, TypeError):  # a branch, or a number that is not known
         chain = False
-    if chain:
-        found += _by_cause(evidence, model, layers, image, given)
-    else:
-        found += _by_cell(evidence, model, rows, given)
-    return found
-
-
-def _said(evidence: Evidence, where: str, yours: float, right: float) -> str:
-    """What is said of a wrong entry; the right number is for teachers."""
-    return f"{where}: you have {yours:g}" + (f", `describe` {right:g}" if evidence.answers else "")
-
-
-def _by_cause(evidence: Evidence, model: str, layers, image, given) -> list[tuple[str, str]]:
-    findings, found = diagnose([entry.row for entry in given], layers, image), []
-    cells = evidence.cells[model]
+    yours = [entry.row for entry in given]
+    findings = diagnose(yours, layers, image) if chain else _differences(yours, rows)
     for finding in findings:
         cells[finding.row][finding.column].says = "follows from an earlier entry"
     for name, entries in causes(findings):
         for entry in entries:
             cells[entry.row][entry.column].says = name or "wrong"
-            evidence.beliefs.append(
-                (name or "a mistake without a name", f"{model} row {entry.row + 1}")
-            )
+            belief = name or "a mistake without a name"
+            evidence.beliefs.append((belief, f"{model} row {entry.row + 1}"))
         first = entries[0]
         where = f"row {first.row + 1}, {given[first.row].layer}, {first.column}"
-        text = _said(evidence, where, first.yours, first.right)
+        text = f"{where}: you have {first.yours:g}"
+        text += f", `describe` {first.right:g}" if evidence.answers else ""
         text += f": {name}. {NAMED[name].says}" if name else ", which is not right"
         if any(f.follows and f.row > first.row and f.column == first.column for f in findings):
             text += " Entries that follow from it are not counted again."
-        found.append((name or f"{where} {first.yours}", text))
+        found.append((name or f"{model} {where} {first.yours}", text))
     return found
 
 
-def _by_cell(evidence: Evidence, model: str, rows, given) -> list[tuple[str, str]]:
-    """In a network with branches: without the names of mistakes."""
-    found = []
-    for number, (entry, row) in enumerate(zip(given, rows, strict=True)):
-        for column in COLUMNS:
-            yours, right = getattr(entry.row, column), getattr(row, column)
-            lone = column == "jump" and row.size == 1
-            if right is not None and yours != right and not lone:
-                evidence.cells[model][number][column].says = "wrong"
-                where = f"row {number + 1}, {entry.layer}, {column}"
-                text = _said(evidence, where, yours, right)
-                found.append((where, text if evidence.answers else f"{text}, which is not right"))
-    return found
+def _differences(given: list[Row], rows: list[Row]) -> list[Finding]:
+    """Wrong entries of a network with branches, for which no mistake has a name."""
+    return [
+        Finding(number, column, getattr(yours, column), getattr(right, column), (), False)
+        for number, (yours, right) in enumerate(zip(given, rows, strict=True))
+        for column in COLUMNS
+        if getattr(right, column) is not None
+        and not math.isclose(getattr(yours, column), getattr(right, column), abs_tol=5e-3)
+        and not (column == "jump" and right.size == 1)
+    ]
 
 
 # The parts of a section, in the languages in which they have been handed in.
@@ -312,38 +306,72 @@ TEMPLATE = (
     "validation accuracy, mean ± standard deviation, and how many seeds.",
     "why it reached that or did not, and what to change next.",
 )
-WORDS = 3  # of one's own that each part has at least
+MARKS = "#*_-+>| 0123456789.)"  # what a line may begin with
+WORDS = 3  # different ones of one's own that each part has at least; or a number
+
+
+def _model(text: str) -> str | None:
+    """The model that a heading or a cell names first: `## Model 1:`, `**Model_1**`, `1. MODEL`."""
+    plain = re.sub(r"^\d+[.)]", "", text.strip("#*_=-+>|: ."))
+    plain = re.sub(r"[\W_]", "", plain).capitalize()[: len(MODELS[0])]
+    return plain if plain in MODELS else None
+
+
+def _part(text: str) -> str | None:
+    plain = text.lstrip(MARKS).casefold()
+    return next((part for part, words in PARTS.items() if plain.startswith(words)), None)
+
+
+def _lines(text: str) -> Iterator[str]:
+    """The lines of a text; a table's as `Model1`, `Target: ...`, whichever way it lies."""
+    head = []
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
+        if line.count("|") < 2:
+            head = []
+            yield line
+        elif not head:
+            head = cells
+            yield line
+        else:
+            for name, cell in zip(head[1:], cells[1:], strict=False):
+                for model, part in ((cells[0], name), (name, cells[0])):
+                    if _model(model) and _part(part):
+                        yield from (f"# {_model(model)}", f"{part}: {cell}")
 
 
 def sections(text: str) -> dict[str, list[str]]:
-    """Lines by model, in one pass: a heading is a short line that names one, and little else."""
+    """Lines by model, in one pass: a heading is a short line that begins with one's name."""
     found, lines = {}, None
-    for line in text.splitlines():
-        plain = line.strip().strip("#*_=- :.").lower() if len(line) < 120 else ""
-        marked = line.lstrip()[:1] in ("#", "*", "_") or len(plain.split()) <= 3
-        named = [model for model in MODELS if model.lower() in plain.replace(" ", "")[:12]]
-        if marked and named:
-            lines = found.setdefault(named[0], [])
-        elif plain.startswith("five mistakes"):
+    for line in _lines(text):
+        marked = re.match(r"\s*(#|_|\*[^ ])", line) or len(line.split()) <= 3
+        model = _model(line) if marked and len(line) < 120 else None
+        if model:
+            lines = found.setdefault(model, [])
+        elif line.strip("#*_ ").casefold().startswith("five mistakes"):
             lines = None
         elif lines is not None:
             lines.append(line)
     return found
 
 
-def parts(lines: list[str]) -> dict[str, int]:
+def parts(lines: list[str]) -> dict[str, list[str]]:
     """Target, result, analysis in the order in which they stand, with their words."""
     found, name = {}, None
     for line in lines:
-        plain = line.strip().lstrip("#*_-+> 0123456789.").lower()
-        for part, words in PARTS.items():
-            if plain.startswith(words) and part not in found:
-                name, found[part] = part, 0
-                plain = plain.partition(":" if ":" in plain else " ")[2]
-                break
-        if name and plain.strip(" *_") not in TEMPLATE:
-            found[name] += sum(any(c.isalnum() for c in word) for word in plain.split())
+        part = _part(line)
+        if part and part not in found:
+            name, found[part] = part, []
+            line = line.lstrip(MARKS).partition(":" if ":" in line else " ")[2]
+        if name and line.strip(" *_").casefold() not in TEMPLATE:
+            found[name] += re.findall(r"\w+", line.casefold())
     return found
+
+
+def written(words: dict[str, list[str]]) -> bool:
+    """Whether target, result and analysis stand there in this order, each with something said."""
+    said = [len({*one}) >= WORDS or any(map(str.isdecimal, one)) for one in words.values()]
+    return list(words) == list(PARTS) and all(said)
 
 
 def steps(evidence: Evidence, rubric: Rubric) -> Mark:
@@ -352,21 +380,24 @@ def steps(evidence: Evidence, rubric: Rubric) -> Mark:
     for one, other in itertools.combinations(evidence.networks, 2):
         if evidence.networks[one]["fingerprint"] == evidence.networks[other]["fingerprint"]:
             said.append(f"{one} and {other} are the same network")
+    for model, about in evidence.networks.items():
+        if len(about["windows"]) < WINDOWS:
+            said.append(f"{model} has fewer than {WINDOWS} convolutions and pools")
+    lacking = []
     if problem := evidence.submission.problems.get("analysis.md"):
         said.append(f"analysis.md {problem}")
     else:
-        written, lacking = sections(evidence.submission.analysis), []
-        for model in MODELS:
-            found = parts(written.get(model, []))
-            if list(found) != list(PARTS) or min(found.values()) < WORDS:
-                lacking.append(model)
-        if lacking:
-            said.append(
-                f"analysis.md has no heading {' and '.join(lacking)} with Target, Result, Analysis "
-                "under it, each in words of your own"
-            )
-        if len(lacking) == len(MODELS):
-            return mark(rubric, "steps", "none", "; ".join(said) + ".")
-    share = "full" if not said else "half" if len(said) == 1 else "none"
-    text = "Three different networks, each with target, result and analysis."
-    return mark(rubric, "steps", share, "; ".join(said) + "." if said else text)
+        texts = sections(evidence.submission.analysis)
+        found = {model: parts(texts.get(model, [])) for model in MODELS}
+        lacking = [model for model in MODELS if not written(found[model])]
+        if not lacking and len({str(words) for words in found.values()}) < len(MODELS):
+            said.append("analysis.md says the same of two models")
+    if lacking:
+        said.append(
+            f"analysis.md has no heading {' and '.join(lacking)} with Target, Result, Analysis "
+            "under it, each in words of your own"
+        )
+    none = len(said) > 1 or len(lacking) == len(MODELS)
+    share = "none" if none else "half" if said else "full"
+    text = "; ".join(said) or "Three different networks, each with target, result and analysis"
+    return mark(rubric, "steps", share, f"{text}.")

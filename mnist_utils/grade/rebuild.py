@@ -5,8 +5,9 @@ and a call are looked up, a number is a number, and no word of it becomes a name
 A network is built without memory first (on torch's "meta" device), and then in earnest.
 """
 
-import math
-from collections.abc import Callable, Sequence
+import inspect
+import json
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -23,17 +24,20 @@ LAYERS = {
         nn.AdaptiveMaxPool2d, nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.SELU, nn.CELU,
         nn.GELU, nn.SiLU, nn.Mish, nn.Hardswish, nn.Hardsigmoid, nn.Hardtanh, nn.Softplus,
         nn.Sigmoid, nn.Tanh, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.AlphaDropout, nn.Flatten,
-        nn.Unflatten, nn.Identity, nn.Softmax, nn.LogSoftmax, nn.ZeroPad2d, nn.ReflectionPad2d,
-        nn.ReplicationPad2d, nn.PixelShuffle, nn.PixelUnshuffle, nn.ChannelShuffle, nn.Upsample,
+        nn.Unflatten, nn.Identity, nn.Softmax, nn.LogSoftmax, nn.ZeroPad2d, nn.ConstantPad2d,
+        nn.ReflectionPad2d, nn.ReplicationPad2d, nn.CircularPad2d, nn.PixelShuffle,
+        nn.PixelUnshuffle, nn.ChannelShuffle, nn.Upsample,
     )
 }  # fmt: skip
 # Functions and methods, by the name that PyTorch gives them while they run.
 CALLS = {
     name: getattr(Tensor, name)
     for name in (
-        "view", "reshape", "flatten", "squeeze", "unsqueeze", "permute", "transpose", "contiguous",
-        "mean", "sum", "amax", "amin", "relu", "sigmoid", "tanh", "chunk", "split", "unbind",
-        "narrow", "clamp", "abs", "sqrt", "square", "exp", "clone", "__getitem__",
+        "view", "reshape", "flatten", "squeeze", "unsqueeze", "permute", "transpose", "mean", "sum",
+        "amax", "amin", "relu", "sigmoid", "tanh", "chunk", "split", "unbind", "narrow", "clamp",
+        "abs", "sqrt", "rsqrt", "square", "exp", "log", "var", "std", "logsumexp", "flip", "expand",
+        "expand_as", "unflatten", "swapaxes", "movedim", "max", "min", "detach", "contiguous",
+        "clone", "__getitem__",
     )
 } | {
     name: getattr(F, name)
@@ -41,10 +45,11 @@ CALLS = {
         "relu6", "leaky_relu", "elu", "selu", "gelu", "silu", "mish", "hardswish", "hardsigmoid",
         "softplus", "softmax", "log_softmax", "max_pool2d", "avg_pool2d", "adaptive_avg_pool2d",
         "adaptive_max_pool2d", "dropout", "dropout2d", "pad", "interpolate", "pixel_shuffle",
-        "pixel_unshuffle", "channel_shuffle",
+        "pixel_unshuffle", "channel_shuffle", "hardtanh", "celu", "normalize", "layer_norm",
+        "group_norm",
     )
 } | {"cat": torch.cat, "concat": torch.cat, "stack": torch.stack}  # fmt: skip
-# Arithmetic, in place or not: a number that it brings into the network is one of its parameters.
+# Arithmetic, in place or not.
 ARITHMETIC = {
     "add": torch.add, "sub": torch.sub, "mul": torch.mul, "div": torch.div, "neg": torch.neg,
     "pow": torch.pow, "rsub": torch.rsub, "rdiv": lambda a, b: b / a, "maximum": torch.maximum,
@@ -53,9 +58,12 @@ ARITHMETIC = {
 ALIASES = {"true_divide": "div", "multiply": "mul", "subtract": "sub", "negative": "neg",
            "rtruediv": "rdiv", "radd": "add", "rmul": "mul", "truediv": "div"}  # fmt: skip
 MOST = 2_000_000  # activations of one image in all, or parameters
-MOST_CALLS = 2_000
+MOST_CALLS = 1_000
 LARGEST = 10**6  # of a number in a call
-FRACTIONS = 8  # different ones that a network may hold besides its parameters: rates, slopes
+# What is given a number here computes with it; elsewhere a whole one is a size, and a fraction not.
+WEIGHTY = {"min_val", "max_val", "min", "max", "negative_slope", "alpha", "beta", "threshold",
+           "value"}  # fmt: skip
+INERT = {"p", "eps", "momentum"}
 
 
 class Call(NamedTuple):
@@ -64,7 +72,6 @@ class Call(NamedTuple):
     what: int | Callable
     args: list
     kwargs: dict
-    arithmetic: bool = False
 
 
 class Rebuilt(nn.Module):
@@ -109,7 +116,7 @@ class Network(NamedTuple):
 
     module: Rebuilt
     names: list[str]  # of its layers, as the student called them
-    numbers: int  # parameters that are Python's numbers in `forward`
+    numbers: int  # that it computes with, and that are no layer's weights
 
 
 def rebuild(description: dict) -> Network:
@@ -122,10 +129,9 @@ def rebuild(description: dict) -> Network:
         layer's, too large, or no classifier of `(N, 1, 28, 28)` into `(N, 10)`.
     """
     try:
-        build = _builder(description)
+        build, numbers = _builder(description)
         with torch.device("meta"):
-            trial = build()
-        numbers = _tried(trial.eval())
+            _tried(build().eval())
         return Network(build(), list(description["layers"]), numbers)
     except InputError:
         raise
@@ -133,20 +139,19 @@ def rebuild(description: dict) -> Network:
         raise InputError(f"the network cannot be built: {first_line(error)}") from None
 
 
-def _tried(network: Rebuilt) -> int:
-    """Run on two images that take no memory; how many numbers are parameters in disguise."""
+def _tried(network: Rebuilt) -> None:
+    """Run on two images that take no memory."""
     parameters = sum(p.numel() for p in network.parameters())
     if parameters > MOST:
         raise InputError(f"{parameters:,} parameters are more than the grader trains")
-    activations, numbers = 0, 0
+    activations = 0
 
     def watch(call: Call, value) -> None:
-        nonlocal activations, numbers
+        nonlocal activations
         parts = value if isinstance(value, (tuple, list)) else [value]
         activations += sum(part.numel() // 2 for part in parts if isinstance(part, Tensor))
         if activations > MOST:
             raise InputError(f"its maps hold {activations:,} numbers an image; {MOST:,} may be")
-        numbers += call.arithmetic and sum(map(_is_number, [*call.args, *call.kwargs.values()]))
 
     network.watch = watch
     try:
@@ -154,45 +159,36 @@ def _tried(network: Rebuilt) -> int:
     except InputError:
         raise
     except Exception as error:
-        text = first_line(error)
-        raise InputError(f"forward fails on digits of 1 × 28 × 28: {text}") from None
-    if not isinstance(output, Tensor) or output.shape != (2, 10):
-        shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+        text = f"forward fails on digits of 1 × 28 × 28: {first_line(error)}"
+        raise InputError(text) from None
+    shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+    if shape != (2, 10):
         raise InputError(f"two digits give {shape}; ten numbers for each are wanted, (2, 10)")
-    return numbers
 
 
-def _is_number(value) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _builder(description: dict) -> Callable[[], Rebuilt]:
-    """What builds the network; the description is checked here, once."""
-    layers, fractions = description["layers"], set()
+def _builder(description: dict) -> tuple[Callable[[], Rebuilt], int]:
+    """What builds the network, and its numbers; the description is checked here, once."""
+    layers = {name: _check(about) for name, about in description["layers"].items()}
+    result, written = _check(description["result"]), _check(description["calls"])
     if description["shared"]:
         names = " and ".join(description["shared"][0])
         raise InputError(
             f"{names} are one tensor under several names; call one layer twice instead"
         )
-    if len(description["calls"]) > MOST_CALLS:
-        raise InputError(f"forward makes {len(description['calls']):,} calls")
+    if len(written) > MOST_CALLS:
+        raise InputError(f"forward makes {len(written):,} calls; {MOST_CALLS} are the most")
     for name, (kind, options, _) in layers.items():
         if kind not in LAYERS:
             raise InputError(f"{name} is a {kind}, which is not among the assignment's layers")
         if options.get("track_running_stats") is False and kind != "InstanceNorm2d":
             raise InputError(f"{name} would use the batch's statistics when it is tested, too")
-        _check(list(options.items()), fractions)
+    numbers = sum(_numbers(LAYERS[kind], [], options) for kind, options, _ in layers.values())
     numbered = {name: number for number, name in enumerate(layers)}
-    written, result = description["calls"], _check(description["result"], fractions)
     last = result["place"][0] - 1
     if written[last][0] == "softmax":  # the loss takes logarithms
         written = [*written[:last], ["log_softmax", *written[last][1:]], *written[last + 1 :]]
-    calls = [_call(*call, numbered, fractions) for call in written]
-    if len(fractions) > FRACTIONS:
-        raise InputError(
-            f"{len(fractions)} different fractions stand in its layers and calls; numbers that "
-            "are learnt belong into a layer's weights"
-        )
+    calls = [_call(*call, numbered) for call in written]
+    numbers += sum(_numbers(*call) for call in calls if callable(call.what))
 
     def build() -> Rebuilt:
         made = []
@@ -205,14 +201,13 @@ def _builder(description: dict) -> Callable[[], Rebuilt]:
             made.append(layer)
         return Rebuilt(made, calls, result)
 
-    return build
+    return build, numbers
 
 
-def _call(what, args, kwargs, numbered: dict[str, int], fractions: set) -> Call:
+def _call(what, args, kwargs, numbered: dict[str, int]) -> Call:
     """A call of the description, if it may be."""
     if isinstance(what, dict):
-        kwargs = {key: _check(one, set()) for key, one in kwargs.items()}
-        return Call(numbered[what["layer"]], _check(args, set()), kwargs)
+        return Call(numbered[what["layer"]], args, kwargs)
     name = what.strip("_") if what != "__getitem__" else what  # in place or not
     name = name.removeprefix("i") if name in ("iadd", "isub", "imul", "idiv") else name
     name = ALIASES.get(name, name)
@@ -223,31 +218,63 @@ def _call(what, args, kwargs, numbered: dict[str, int], fractions: set) -> Call:
         kwargs["training"] = {"training": True}
     elif kwargs.get("training") is not None and "dropout" in name:
         raise InputError(f"{name} does not know train() from eval(); use nn.Dropout")
-    arithmetic = name in ARITHMETIC or (name == "pad" and bool(kwargs.get("value")))
-    kept = set() if arithmetic else fractions
     function = ARITHMETIC.get(name) or CALLS[name]
-    kwargs = {key: _check(one, kept) for key, one in kwargs.items()}
-    return Call(function, _check(args, kept), kwargs, arithmetic)
+    foreign = [one for one in _flat([args, kwargs]) if isinstance(one, dict) and "other" in one]
+    if foreign:
+        raise InputError(f"forward passes on a {foreign[0]['other']}")
+    return Call(function, args, kwargs)
 
 
-def _check(written, fractions: set):
-    """A value as it was written, if it is one that a call may be given; collects fractions."""
+def _numbers(what: Callable, args: list, kwargs: dict) -> int:
+    """How many numbers a layer or a call brings in that could stand for weights.
+
+    In arithmetic each does, `True` too; elsewhere fractions and what `WEIGHTY` names, if it is not
+    the default; what an index picks, or a map that is joined, for the second time.
+    """
+    if what in (Tensor.__getitem__, torch.cat, torch.stack):
+        given = _listed(args[1]) if what is Tensor.__getitem__ else [*args, *kwargs.values()]
+        lists = [[json.dumps(one) for one in many] for many in given if isinstance(many, list)]
+        return sum(len(many) - len({*many}) for many in lists)
+    if what in ARITHMETIC.values() or what in (Tensor.clamp, F.softplus):
+        return sum(isinstance(one, int | float) for one in _flat([args, kwargs]))
+    try:
+        usual = {name: one.default for name, one in inspect.signature(what).parameters.items()}
+    except (TypeError, ValueError):  # of a built-in function
+        usual = {}
+    named = [one for name, value in kwargs.items() for one in _flat(value)
+             if name not in INERT and value != usual.get(name)
+             and isinstance(one, int | float) and (name in WEIGHTY or one % 1)]  # fmt: skip
+    return len(named) + sum(isinstance(one, float) and one % 1 > 0 for one in _flat(args))
+
+
+def _listed(value) -> list:
+    return value if isinstance(value, list) else [value]
+
+
+def _flat(value) -> Iterator:
+    """What a nested value holds in the end; a dictionary's places and words are left out."""
+    if isinstance(value, list):
+        for one in value:
+            yield from _flat(one)
+    elif isinstance(value, dict) and "place" not in value and "other" not in value:
+        yield from _flat([*value.values()])
+    else:
+        yield value
+
+
+def _check(written):
+    """A value as it was written, if it is one that a call may be given."""
     if isinstance(written, dict):
         if "tensor" in written:
             raise InputError(
                 f"forward uses {written['tensor']!r}, a tensor that belongs to no layer: "
                 "parameters are those of layers, and constants have no place"
             )
-        if "other" in written:
-            raise InputError(f"forward passes on a {written['other']}")
-        return {key: _check(one, fractions) for key, one in written.items()}
-    if isinstance(written, (list, tuple)):
-        return [_check(one, fractions) for one in written]
-    if _is_number(written):
-        if not math.isfinite(written) or abs(written) > LARGEST:
-            raise InputError(f"{written!r} is a number beyond {LARGEST:,}")
-        if written != int(written):
-            fractions.add(written)
+        return {key: _check(one) for key, one in written.items()}
+    if isinstance(written, list):
+        return [_check(one) for one in written]
+    if isinstance(written, int | float) and not abs(written) <= LARGEST:  # nor is it "nan"
+        raise InputError(f"{written!r} is a number beyond {LARGEST:,}")
     return written
 
 

@@ -1,4 +1,4 @@
-"""Reports: a page for a student, and the same as text, for a program and for Gradescope.
+"""Reports: a page for a student, and the same as text and for Gradescope.
 
 Whatever a student wrote goes out through `out`: it is shown, and does nothing.
 """
@@ -6,6 +6,7 @@ Whatever a student wrote goes out through `out`: it is shown, and does nothing.
 import base64
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from html import escape
 
 import torch
@@ -13,6 +14,7 @@ import torch
 from mnist_utils import data, plots
 from mnist_utils.checks.recurrence import COLUMNS
 from mnist_utils.grade.grading import Graded
+from mnist_utils.grade.marks import Cell
 from mnist_utils.grade.rubric import Rubric
 from mnist_utils.grade.submission import printable
 
@@ -21,11 +23,10 @@ STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
 table { border-collapse: collapse; margin: 1rem 0; }
 td, th { padding: .3rem .7rem; border-bottom: 1px solid #8886; }
-td, th { text-align: left; vertical-align: top; }
-td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+td, th { text-align: left; vertical-align: top; white-space: pre-line; overflow-wrap: anywhere; }
+td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 td.wrong { background: #d55e0040; font-weight: 600; }
 td.follows { background: #e69f0030; }
-.message { white-space: pre-line; overflow-wrap: anywhere; }
 .wide { overflow-x: auto; }
 img { max-width: 100%; background: #fff; }
 """
@@ -39,28 +40,32 @@ def out(text: object, to: str = "terminal") -> str:
         return escape(plain)
     if to == "csv":
         plain = " ".join(plain.split())
-        return f"'{plain}" if plain[:1] in tuple("=+-@|%＝＋－＠") else plain
+        return f"'{plain}" if plain[:1] in tuple("=+-@|%＝＋－＠") and plain != "-" else plain
     return plain
-
-
-def number(value: float) -> str:
-    """7.5 as `7.5`, 10.0 as `10`."""
-    return f"{value:g}"
 
 
 def text(graded: Graded) -> str:
     """For a terminal."""
-    lines = [f"{graded.name}: {number(graded.points)} of {number(graded.of)} points"]
+    lines = [f"{graded.name}: {graded.points:g} of {graded.of:g} points"]
     for mark in graded.marks:
-        first, *more = mark.message.splitlines() or [""]
-        points = f"{number(mark.points)}/{number(mark.of)}"
-        lines += [f"  {mark.name:9} {points:>6}  {first}", *(f"{'':20}{line}" for line in more)]
+        said = mark.message.replace("\n", "\n" + " " * 20)
+        lines.append(f"  {mark.name:9} {f'{mark.points:g}/{mark.of:g}':>6}  {said}")
     return out("\n".join(lines))
 
 
 def to_json(found: Sequence[Graded], rubric: Rubric) -> str:
-    """A list, one object a submission."""
-    return json.dumps([graded.to_dict(rubric) for graded in found], indent=1) + "\n"
+    """A list, one object a submission: its marks, and what is left to the teacher."""
+    teacher = [
+        {"name": name, "of": of, "look_for": text} for name, (of, text) in rubric.teacher.items()
+    ]
+    rows = [
+        {
+            "submission": one.name, "points": one.points, "of": one.of,
+            "checks": [asdict(mark) for mark in one.marks], "by_teacher": teacher,
+        }
+        for one in found
+    ]  # fmt: skip
+    return json.dumps(rows, indent=1) + "\n"
 
 
 def to_gradescope(graded: Graded) -> str:
@@ -70,6 +75,28 @@ def to_gradescope(graded: Graded) -> str:
         for m in graded.marks
     ]
     return json.dumps({"score": graded.points, "tests": tests}, indent=1) + "\n"
+
+
+class Html(str):
+    """A text that is HTML already."""
+
+
+def cell(value: object, kind: str = "", title: str = "") -> Html:
+    """A table's cell; numbers stand right."""
+    if isinstance(value, float | int):
+        kind, value = f"number {kind}".strip(), f"{value:g}"
+    value = value if isinstance(value, Html) else out(value, "html")
+    return Html(f'<td class="{kind}" title="{out(title, "html")}">{value}</td>')
+
+
+def grid(rows: Sequence[Sequence[object]], head: Sequence[str] = ()) -> str:
+    """A table; a cell that was not made by `cell` is made so."""
+    lines = [Html("".join(f"<th>{out(name, 'html')}</th>" for name in head))] * bool(head)
+    for row in rows:
+        made = (one if isinstance(one, Html) and one[:3] == "<td" else cell(one) for one in row)
+        lines.append(Html("".join(made)))
+    body = "".join(f"<tr>{line}</tr>" for line in lines)
+    return f'<div class="wide"><table>{body}</table></div>'
 
 
 def page(title: str, body: str) -> str:
@@ -88,43 +115,24 @@ def to_html(found: Sequence[Graded], rubric: Rubric, *, walled: bool = True) -> 
     return page(title, "\n".join(section(graded, rubric, walled=walled) for graded in found))
 
 
-def grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table of cells that are HTML."""
-    lines = [("th", head), *(("td", row) for row in rows)]
-    cells = "".join(
-        "<tr>" + "".join(f"<{tag}>{cell}</{tag}>" for cell in row) + "</tr>" for tag, row in lines
-    )
-    return f'<div class="wide"><table>{cells}</table></div>'
-
-
 def section(graded: Graded, rubric: Rubric, *, walled: bool = True) -> str:
     """A student's page without its frame."""
-    points = f"{number(graded.points)} of {number(graded.of)} points by the grader"
-    rows = "".join(
-        f'<tr><th>{out(mark.name, "html")}</th><td class="number">{number(mark.points)} of '
-        f'{number(mark.of)}</td><td class="message">{out(mark.message, "html")}</td></tr>'
-        for mark in graded.marks
-    )
-    teacher = "".join(
-        f'<tr><th>{out(name, "html")}</th><td class="number">of {number(of)}</td>'
-        f"<td>{out(look_for, 'html')}</td></tr>"
-        for name, (of, look_for) in rubric.teacher.items()
-    )
-    return (
-        f"<section><h1>{out(graded.name, 'html')}</h1><p>{points}.</p>"
-        f"<table>{rows}</table>{_curve(graded)}{_mistakes(graded)}{_tables(graded)}"
-        f"<h2>What to do next</h2>{_advice(graded)}"
-        f"<h2>Left to your teacher</h2><table>{teacher}</table>{_wall(graded, walled)}</section>"
-    )
-
-
-def _wall(graded: Graded, walled: bool) -> str:
-    if not graded.evidence.submission.code:
-        return ""
+    marks = [[m.name, f"{m.points:g} of {m.of:g}", m.message] for m in graded.marks]
+    teacher = [[name, f"of {of:g}", text] for name, (of, text) in rubric.teacher.items()]
+    advice = [out(ADVICE[m.name], "html") for m in graded.marks if m.points < m.of]
+    advice = advice or ["Nothing: all points that the grader gives. Try fewer parameters."]
     how = "walled in (bubblewrap)" if walled else "within a limit of time, but not walled in"
-    return (
+    ran = (
         f"<p>Your code was run once, {how}, to describe your networks; the grader built and "
         "trained them itself.</p>"
+    )
+    return (
+        f"<section><h1>{out(graded.name, 'html')}</h1>"
+        f"<p>{graded.points:g} of {graded.of:g} points by the grader.</p>{grid(marks)}"
+        f"{_curve(graded)}{_mistakes(graded)}{_tables(graded)}"
+        f"<h2>What to do next</h2><ul><li>{'</li><li>'.join(advice)}</li></ul>"
+        f"<h2>Left to your teacher</h2>{grid(teacher)}"
+        f"{ran if graded.evidence.submission.code else ''}</section>"
     )
 
 
@@ -164,26 +172,21 @@ def _mistakes(graded: Graded) -> str:
 
 def _tables(graded: Graded) -> str:
     """fields.csv with its wrong entries marked."""
-    parts, answers = [], graded.evidence.answers
+    found = "<h2>Your table</h2>" if graded.evidence.cells else ""
     for model, cells in graded.evidence.cells.items():
-        entries = graded.evidence.submission.table[model]
-        head = "".join(f'<th class="number">{c}</th>' for c in COLUMNS)
-        rows = []
-        for entry, row in zip(entries, cells, strict=True):
-            shown = "".join(_cell(cell, answers) for cell in row.values())
-            rows.append(f"<tr><th>{out(entry.layer, 'html')}</th>{shown}</tr>")
-        table = f"<table><tr><th>layer</th>{head}</tr>{''.join(rows)}</table>"
-        parts.append(f"<h3>{model}</h3>{table}")
-    return "<h2>Your table</h2>" + "".join(parts) if parts else ""
+        layers = [entry.layer for entry in graded.evidence.submission.table[model]]
+        rows = [
+            [layer, *(_entry(one, graded.evidence.answers) for one in row.values())]
+            for layer, row in zip(layers, cells, strict=True)
+        ]
+        found += f"<h3>{model}</h3>{grid(rows, ['layer', *COLUMNS])}"
+    return found
 
 
-def _cell(cell, answers: bool) -> str:
-    if not cell.says:
-        return f'<td class="number">{number(cell.yours)}</td>'
-    kind = "follows" if cell.says.startswith("follows") else "wrong"
-    says = f"{cell.says}; {number(cell.right)} is right" if answers else cell.says
-    right = f" ({number(cell.right)})" if answers else ""
-    return f'<td class="number {kind}" title="{out(says, "html")}">{number(cell.yours)}{right}</td>'
+def _entry(entry: Cell, answers: bool) -> Html:
+    kind = "follows" if entry.says.startswith("follows") else "wrong" if entry.says else ""
+    right = f"; {entry.right:g} is right" if answers and kind else ""
+    return cell(entry.yours, kind, entry.says + right)
 
 
 ADVICE = {
@@ -196,10 +199,3 @@ ADVICE = {
     "network.",
     "steps": "One idea a model; in analysis.md a heading for each, with Target, Result, Analysis.",
 }
-
-
-def _advice(graded: Graded) -> str:
-    missing = [m.name for m in graded.marks if m.points < m.of]
-    if not missing:
-        return "<p>Nothing: all points that the grader gives. Try fewer parameters.</p>"
-    return "<ul>" + "".join(f"<li>{out(ADVICE[name], 'html')}</li>" for name in missing) + "</ul>"

@@ -6,22 +6,26 @@ given as the roster. Without one, it is made from the names of the folders.
 
 import csv
 import io
+import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from mnist_utils.errors import InputError
 from mnist_utils.grade.grading import Graded
-from mnist_utils.grade.report import grid, number, out, page
+from mnist_utils.grade.report import Html, grid, out, page
 from mnist_utils.grade.rubric import Rubric
-from mnist_utils.grade.submission import MODELS, clean, is_hand_in, read_file
+from mnist_utils.grade.submission import clean, is_hand_in, read_file, read_table
 
 NAMES = ("full name", "student", "name")
-PARTS_OF_NAMES = ("last name", "surname", "first name")
-KEYS = ("identifier", "id", "id number", "sis user id", "sis login id", "login", "username",
-        "github_username", "email", "email address", "e-mail")  # fmt: skip
+PARTS_OF_NAMES = ("first name", "last name", "surname")
+LOGINS = ("id number", "sis user id", "sis login id", "login", "username", "github_username",
+          "email", "email address", "e-mail")  # fmt: skip
+CANVAS_NAME = re.compile(r"[^_]+_(?:late_)?(\d+)_\d+_", re.IGNORECASE)  # and its student's number
+OURS = ("folder", "submission", "by the grader", "total", "of")  # columns of class.csv
 MOODLE = ("Identifier", "Full name", "Grade", "Last modified (grade)", "Feedback comments")
 CANVAS = ("Student", "ID", "SIS User ID", "SIS Login ID", "Section")
 COLUMN = "A network for digits"  # in Canvas
@@ -36,153 +40,184 @@ class Roster(NamedTuple):
 
 
 def hand_ins(folder: Path) -> list[Path]:
-    """The folders and archives in a class's folder, one a student.
-
-    Raises
-    ------
-    InputError
-        No folder, or nothing in it.
-    """
+    """The folders and archives in a class's folder, one a student; InputError if there is none."""
     if not folder.is_dir():
         raise InputError(f"--class {folder} is not a folder; name the one with all hand-ins")
-    found = sorted(path for path in folder.iterdir() if is_hand_in(path))
-    if not found:
+    if not (found := sorted(filter(is_hand_in, folder.iterdir()))):
         raise InputError(f"--class {folder} holds no folder and no zip; each student has one")
     return found
 
 
 def read(path: Path) -> Roster:
-    """A roster from a CSV file of any platform.
-
-    Raises
-    ------
-    InputError
-        No such file, or no column with names.
-    """
+    """A roster from a CSV file of any platform; InputError if there is none, or no names in it."""
     try:
-        text = read_file(path).decode("utf-8-sig")
-    except (InputError, UnicodeDecodeError) as error:
+        (columns, *rows), _ = read_table(read_file(path))
+    except InputError as error:
         raise InputError(f"--roster {path} {error}") from None
-    rows = list(csv.reader(io.StringIO(text), delimiter=max(",;\t", key=text[:2_000].count)))
-    columns = [name.strip() for name in rows[0]] if rows else []
     if not {*NAMES, *PARTS_OF_NAMES} & {name.lower() for name in columns}:
         raise InputError(f"--roster {path}: no column is called {', '.join(NAMES)}")
-    lines = [dict(zip(columns, [*row, *[""] * len(columns)], strict=False)) for row in rows[1:]]
+    lines = [dict(zip(columns, [*row, *[""] * len(columns)], strict=False)) for row in rows]
     return Roster(columns, [line for line in lines if any(line.values())])
 
 
 def name_of(line: dict[str, str]) -> str:
     """A student's name in a roster's line."""
     lower = {key.lower(): value for key, value in line.items()}
-    whole = next((lower[key] for key in NAMES if lower.get(key, "").strip()), "")
-    return clean(whole or " ".join(lower[key] for key in reversed(PARTS_OF_NAMES) if key in lower))
+    whole = next((lower[key] for key in NAMES if lower.get(key)), "")
+    return clean(whole or " ".join(lower.get(key, "") for key in PARTS_OF_NAMES))
 
 
 def matched(roster: Roster, found: Sequence[Graded]) -> dict[int, Graded]:
-    """Line of the roster -> what was handed in, by number, e-mail or name."""
-    result = {}
-    for graded in found:
-        stem = graded.evidence.submission.path.name.removesuffix(".zip").casefold()
-        words = {*re.split(r"[^\w@.+-]|_", stem), *re.findall(r"[^\W_]+", stem)}
-        name = _words(graded.name)
-        for at, line in enumerate(roster.lines):
-            keys = {v.casefold().strip().removeprefix("participant ")
-                    for k, v in line.items() if k.lower() in KEYS}  # fmt: skip
-            joined = "".join(_words(name_of(line), in_order=True))
-            if at not in result and (
-                (keys - {""}) & (words | {stem})
-                or (name and name == _words(name_of(line)))
-                or (joined and joined in words)
-            ):
-                result[at] = graded
-                break
+    """Line of the roster -> what was handed in; what fits two, or is fitted by two, fits nobody.
+
+    A platform's number at its place in the name decides alone: the rest of such a name is the
+    student's. Otherwise the login or the e-mail, whole or at the end, then the name.
+    """
+    result, left = {}, dict(enumerate(found))
+    for fits in (_by_number, _by_login, _by_name):
+        lines = {at: line for at, line in enumerate(roster.lines) if at not in result}
+        pairs = []
+        for number, graded in left.items():
+            measure = {at: fits(line, graded) for at, line in lines.items()}
+            best = max(measure.values(), default=0)
+            pairs += [(at, number) for at, much in measure.items() if much and much == best]
+        lines, numbers = Counter(at for at, _ in pairs), Counter(number for _, number in pairs)
+        for at, number in pairs:
+            if lines[at] == numbers[number] == 1:
+                result[at] = left.pop(number)
+            else:
+                left.pop(number, None)
     return result
 
 
-def _words(name: str, in_order: bool = False):
-    words = re.findall(r"\w+", name.casefold().replace("_", " "))
-    return words if in_order else frozenset(words)
+def _cells(line: dict[str, str], names: Sequence[str]) -> list[str]:
+    return [value.casefold() for key, value in line.items() if key.lower() in names and value]
 
 
-def totals(found: Sequence[Graded], rubric: Rubric, before: str) -> dict[str, dict[str, str]]:
-    """Name -> the teacher's own points by column, as they stand in an earlier class.csv."""
-    kept = {row.get("submission", ""): row for row in csv.DictReader(io.StringIO(before))}
-    return {
-        graded.name: {
-            name: kept.get(out(graded.name, "csv"), {}).get(name) or "" for name in rubric.teacher
-        }
-        for graded in found
-    }
+def _by_number(line: dict[str, str], graded: Graded) -> int:
+    """Moodle's participant or Canvas's student, by the number that the platform wrote."""
+    given = graded.evidence.submission
+    canvas = CANVAS_NAME.match(given.path.name)
+    return (
+        bool(given.participant)
+        and f"participant {given.participant}" in _cells(line, ("identifier",))
+    ) or (bool(canvas) and canvas[1] in _cells(line, ("id",)))
+
+
+def _by_login(line: dict[str, str], graded: Graded) -> int:
+    """Letters of the longest login that is the name of a folder, or its end behind a hyphen."""
+    stem = graded.evidence.submission.path.name.removesuffix(".zip").casefold()
+    if graded.evidence.submission.participant or CANVAS_NAME.match(stem):
+        return 0
+    keys = [key for key in _cells(line, LOGINS) if not key.isdecimal()]
+    return max((len(key) for key in keys if stem == key or stem.endswith(f"-{key}")), default=0)
+
+
+def _by_name(line: dict[str, str], graded: Graded) -> int:
+    """By letters and digits alone, in their order; `Last, First` either way, as Canvas has it."""
+    stem = graded.evidence.submission.path.name
+    parts = [part for part in name_of(line).split(",") if part.strip()]
+    whole = {"".join(map("".join, map(_words, order))) for order in (parts, parts[::-1])}
+    given = stem.partition("_")[0] if CANVAS_NAME.match(stem) else graded.name
+    words = _words(name_of(line))
+    turned = words[-1:] + words[:-1] if CANVAS_NAME.match(stem) else words
+    return bool(words) and "".join(_words(given)) in whole | {"".join(turned)}
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"[^\W_]+", text.casefold())
+
+
+class Before(NamedTuple):
+    """An earlier class.csv: by folder and column what stands there, the teacher's points too."""
+
+    points: dict[str, dict[str, str]]
+
+    @classmethod
+    def read(cls, path: Path) -> "Before":
+        """As a spreadsheet saved it; nothing if it is not there."""
+        if not path.exists():
+            return cls({})
+        (columns, *rows), _ = read_table(read_file(path))
+        lines = [dict(zip(columns, row, strict=False)) for row in rows]
+        return cls({line.get("folder", str(at)): line for at, line in enumerate(lines)})
+
+    def of(self, graded: Graded, rubric: Rubric) -> dict[str, str]:
+        """The teacher's own points for a submission."""
+        line = self.points.get(out(graded.evidence.submission.path.name, "csv"), {})
+        return {name: line.get(name, "") for name in rubric.teacher}
+
+    def lost(self, found: Sequence[Graded], rubric: Rubric) -> bool:
+        """Whether points stand there that belong to none of these hand-ins or columns."""
+        ours = {*rubric.points, *OURS}
+        kept = {out(one.evidence.submission.path.name, "csv") for one in found}
+        return any(
+            value and name not in ours and (folder not in kept or name not in rubric.teacher)
+            for folder, line in self.points.items() for name, value in line.items()
+        )  # fmt: skip
+
+
+NOTHING = Before({})
 
 
 def total(graded: Graded, own: dict[str, str]) -> float:
     """The grader's points, and the teacher's as far as they are there."""
     points = graded.points
     for value in own.values():
-        try:
-            points += float(value.replace(",", "."))
-        except ValueError:
-            continue
+        with suppress(ValueError):
+            value = float(value.replace(",", "."))
+            points += value if math.isfinite(value) else 0
     return points
 
 
-def to_csv(found: Sequence[Graded], rubric: Rubric, before: str = "") -> str:
+def to_csv(found: Sequence[Graded], rubric: Rubric, before: Before = NOTHING) -> str:
     """The class, one line a submission; the teacher's columns are kept as they were filled in."""
-    names, own = [*rubric.points, *rubric.teacher], totals(found, rubric, before)
-    rows = [["submission", *names, "by the grader", "total", "of"]]
     most = sum(rubric.points.values()) + sum(of for of, _ in rubric.teacher.values())
+    rows = [[*OURS[:2], *rubric.points, *rubric.teacher, *OURS[2:]]]
     for graded in found:
-        points = {mark.name: number(mark.points) for mark in graded.marks} | own[graded.name]
-        sums = number(graded.points), number(total(graded, own[graded.name])), number(most)
-        rows.append([graded.name, *(points[one] for one in names), *sums])
-    return _table(rows)
+        own, folder = before.of(graded, rubric), graded.evidence.submission.path.name
+        sums = [graded.points, total(graded, own), most]
+        rows.append([folder, graded.name, *(m.points for m in graded.marks), *own.values(), *sums])
+    return _csv(rows)
 
 
-def _table(rows: Sequence[Sequence[object]]) -> str:
+def _csv(rows: Sequence[Sequence[object]]) -> str:
     written = io.StringIO()
     csv.writer(written, lineterminator="\n").writerows(
-        [out(cell, "csv") for cell in row] for row in rows
+        [f"{one:g}" if isinstance(one, int | float) else out(one, "csv") for one in row]
+        for row in rows
     )
     return written.getvalue()
 
 
-def comment(graded: Graded) -> str:
-    """Points and reasons in a line, for a platform's column of comments."""
-    return "; ".join(
-        f"{m.name} {number(m.points)}/{number(m.of)}: {' '.join(m.message.split())}"
-        for m in graded.marks
-    )
-
-
 def worksheets(
-    found: Sequence[Graded], rubric: Rubric, roster: Roster | None, before: str = ""
+    found: Sequence[Graded], rubric: Rubric, roster: Roster | None, before: Before = NOTHING
 ) -> dict[str, str]:
     """moodle.csv and canvas.csv, ready to be imported."""
-    own = totals(found, rubric, before)
     of_line = matched(roster, found) if roster else dict(enumerate(found))
     lines = roster.lines if roster else [_line(graded) for graded in found]
     columns = roster.columns if roster else [*MOODLE, *CANVAS]
     sheets = {}
-    for file, needed, column in (("moodle.csv", MOODLE, "Grade"), ("canvas.csv", CANVAS, COLUMN)):
-        if roster and not {needed[0], needed[2 if needed is MOODLE else 1]} <= {*columns}:
+    for file, wanted, column in (("moodle.csv", MOODLE, "Grade"), ("canvas.csv", CANVAS, COLUMN)):
+        if not {wanted[0], column if wanted is MOODLE else "ID"} <= {*columns}:
             continue
-        kept = [name for name in columns if name in needed or (roster and needed is MOODLE)]
-        kept += [column] * (column not in kept)
-        rows = []
+        kept = [name for name in columns if name in wanted or (roster and wanted is MOODLE)]
+        rows = [[*kept, *[column] * (column not in kept)]]
         for at, line in enumerate(lines):
-            filled = dict(line)
             if graded := of_line.get(at):
-                filled[column] = number(total(graded, own[graded.name]))
-                filled |= {"Feedback comments": comment(graded)}
-            rows.append([filled.get(name, "") for name in kept])
-        sheets[file] = _table([kept, *rows])
+                line = line | {column: total(graded, before.of(graded, rubric))}
+                line["Feedback comments"] = "; ".join(
+                    f"{m.name} {m.points:g}/{m.of:g}: {m.message}" for m in graded.marks
+                )
+            rows.append([line.get(name, "") for name in rows[0]])
+        sheets[file] = _csv(rows)
     return sheets
 
 
 def _line(graded: Graded) -> dict[str, str]:
     """A line for somebody whom only a folder names."""
     given = graded.evidence.submission
-    canvas = re.match(r"[^_]+_(?:late_)?(\d+)_\d+_", given.path.name, re.IGNORECASE)
+    canvas = CANVAS_NAME.match(given.path.name)
     return {
         "Identifier": f"Participant {given.participant}" if given.participant else given.name,
         "Full name": given.name, "Last modified (grade)": "-",
@@ -193,17 +228,13 @@ def _line(graded: Graded) -> dict[str, str]:
 def beliefs(found: Sequence[Graded]) -> list[tuple[str, int, str]]:
     """Mistakes in the tables, the most frequent first: which, of how many students, and where."""
     who, where = defaultdict(set), defaultdict(Counter)
-    for at, graded in enumerate(found):
+    for graded in found:
         for belief, row in graded.evidence.beliefs:
-            who[belief].add(at)
+            who[belief].add(id(graded))
             where[belief][row] += 1
     return [
-        (
-            belief,
-            len(who[belief]),
-            ", ".join(f"{row} ({n})" for row, n in where[belief].most_common(4)),
-        )
-        for belief in sorted(who, key=lambda belief: -len(who[belief]))
+        (belief, len(who[belief]), ", ".join(f"{row} ({n})" for row, n in rows.most_common(4)))
+        for belief, rows in sorted(where.items(), key=lambda one: -len(who[one[0]]))
     ]
 
 
@@ -212,16 +243,15 @@ def alike(found: Sequence[Graded]) -> list[tuple[str, list[str]]]:
     groups = defaultdict(list)
     for graded in found:
         given, networks = graded.evidence.submission, graded.evidence.networks
-        words = tuple(re.findall(r"\w+", given.analysis.casefold()))
+        words = _words(given.analysis)
         kinds = {
-            "networks": tuple(sorted(networks[m]["fingerprint"] for m in MODELS if m in networks)),
-            "tables": tuple((m, e.window, e.row) for m, rows in given.table.items() for e in rows),
-            "texts": words if len(words) > FEW_WORDS else (),
+            "networks": sorted(about["fingerprint"] for about in networks.values()),
+            "tables": [(m, e.window, e.row) for m, rows in given.table.items() for e in rows],
+            "texts": words if len(words) > FEW_WORDS else [],
         }
         for kind, key in kinds.items():
-            if key:
-                groups[kind, key].append(graded.name)
-    return [(kind, names) for (kind, _), names in groups.items() if len(names) > 1]
+            groups[kind, tuple(key)].append(graded.name)
+    return [(kind, names) for (kind, key), names in groups.items() if key and len(names) > 1]
 
 
 def to_html(
@@ -229,34 +259,30 @@ def to_html(
     rubric: Rubric,
     roster: Roster | None,
     pages: Sequence[str],
-    before: str,
+    before: Before,
 ) -> str:
     """The teacher's page: points, who is missing, which beliefs led astray, what is alike."""
-    own, names = totals(found, rubric, before), [*rubric.points]
     rows = []
     for graded, link in zip(found, pages, strict=True):
-        points = {mark.name: number(mark.points) for mark in graded.marks}
-        mine = own[graded.name]
-        who = f'<a href="{out(link, "html")}">{out(graded.name, "html")}</a>'
-        cells = [points[one] for one in names] + [out(mine[one], "html") for one in rubric.teacher]
-        rows.append([who, number(total(graded, mine)), *cells])
-    head = ["submission", "total", *names, *(out(one, "html") for one in rubric.teacher)]
-    body = f"<h1>The class</h1>{grid(head, rows)}<p>Your own points go into class.csv: write them "
-    body += "there, run the same command again, and they are in every total.</p>"
-    if roster:
-        there = matched(roster, found)
-        missing = [name_of(one) for at, one in enumerate(roster.lines) if at not in there]
-        unknown = [g.name for g in found if not any(g is one for one in there.values())]
-        for title, who in (("Nothing handed in", missing), ("Not on the roster", unknown)):
-            if who := [name for name in who if name and "points possible" not in name.lower()]:
-                body += f"<h2>{title}</h2><p>{out(', '.join(who), 'html')}</p>"
-    if mistakes := beliefs(found):
-        of = len(found)
-        cells = [
-            [out(what, "html"), f"{n} of {of}", out(where, "html")] for what, n, where in mistakes
-        ]
-        body += "<h2>What the tables believe</h2>" + grid(["mistake", "students", "where"], cells)
-    if same := alike(found):
-        cells = [[kind, out(", ".join(names), "html")] for kind, names in same]
-        body += "<h2>The same in several hand-ins</h2>" + grid(["what", "whose"], cells)
-    return page("The class", body)
+        own = before.of(graded, rubric)
+        who = Html(f'<a href="{out(link, "html")}">{out(graded.name, "html")}</a>')
+        points = (mark.points for mark in graded.marks)
+        rows.append([who, *points, *own.values(), total(graded, own)])
+    there = matched(roster, found) if roster else {}
+    lines = enumerate(roster.lines if roster else ())
+    missing = [name_of(line) for at, line in lines if at not in there]
+    missing = [name for name in missing if name and "points possible" not in name.lower()]
+    unknown = [one.name for one in found if roster and one not in there.values()]
+    groups = [(kind, ", ".join(names)) for kind, names in alike(found)]
+    tables = {
+        "The class": (rows, ["submission", *rubric.points, *rubric.teacher, "total"]),
+        "Nothing handed in": ([[name] for name in missing], ()),
+        "Not on the roster": ([[name] for name in unknown], ()),
+        "What the tables believe": (
+            beliefs(found), ["mistake", f"students of {len(found)}", "where"]
+        ),
+        "The same in several hand-ins": (groups, ["what", "whose"]),
+    }  # fmt: skip
+    body = "".join(f"<h2>{title}</h2>{grid(*table)}" for title, table in tables.items() if table[0])
+    text = "Your own points go into class.csv: write them there, run the same command again, and "
+    return page("The class", f"{body}<p>{text}they are in every total.</p>")

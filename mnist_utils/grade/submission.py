@@ -1,8 +1,7 @@
 """What a student hands in, found and read with care: regular files of a sensible size alone."""
 
 import csv
-import json
-import math
+import io
 import os
 import re
 import stat
@@ -12,10 +11,14 @@ import unicodedata
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, Field, ValidationError
 
 from mnist_utils.checks.recurrence import Row
 from mnist_utils.config import TrainConfig
-from mnist_utils.errors import InputError
+from mnist_utils.errors import InputError, first_line
+from mnist_utils.grade.rubric import fault
 
 MODELS = ("Model1", "Model2", "Model3")
 COLUMNS = (
@@ -24,17 +27,44 @@ COLUMNS = (
 )  # fmt: skip
 LARGEST = 1 << 20  # bytes of a file
 MOST_FILES = 60  # of a kind
-MOST_PACKED, UNPACKED = 1_000, 32 << 20  # files in a zip, and bytes
-MOST_EPOCHS = 10_000
+TITLES = 5  # lines of a table among which the names of its columns are looked for
+MOST_PACKED, LARGEST_PACKED = 1_000, 32 << 20  # files in a zip, and their bytes
+MOST_ZIPS = 4  # inside one another, or side by side
+PACKED = (".py", ".csv", ".md", ".toml", ".json", ".ipynb", ".zip")
 LARGEST_BATCH = 512  # for which a core's memory is enough
 # What training.toml may not decide.
 OURS = {"model", "seed", "validation", "evaluate_every", "subset", "threads", "workers"}
-OURS |= {"side", "canvas"}
 MOODLE = re.compile(r"([^_]+)_(\d+)_assignsubmission_")  # a name and a participant's number
 NOTEBOOK = (
     "is missing, and there is a notebook: save it as a script (in JupyterLab File, Save and Export "
     "Notebook As, Executable Script), keep the three classes alone, and call it model.py"
 )
+
+
+class Asked(BaseModel):
+    """Of a run's configuration, what it must have."""
+
+    epochs: int = Field(ge=1, le=10_000)
+    validation: int
+
+
+class Epoch(BaseModel):
+    """A row of a run's history; held-out figures only where it was evaluated."""
+
+    epoch: int
+    train_loss: float | None = None
+    held_out: str | None = None
+    held_out_accuracy: float | None = None
+
+
+class History(BaseModel):
+    """A run's history.json."""
+
+    config: dict[str, Any]
+    asked: Asked = Field(validation_alias="config")
+    epochs: list[Epoch] = Field(min_length=1, max_length=10_000)
+    held_out_accuracy: float = Field(ge=0, le=1)
+    parameters: int = 0
 
 
 @dataclass(frozen=True)
@@ -55,21 +85,14 @@ class Submission:
     table: dict[str, list[Entry]] = field(default_factory=dict)
     analysis: str = ""
     training: dict = field(default_factory=dict)
-    runs: dict[str, dict] = field(default_factory=dict)
+    runs: dict[str, History] = field(default_factory=dict)
     problems: dict[str, str] = field(default_factory=dict)
 
-    @property
-    def name(self) -> str:
-        """The student's, as far as the folder or the archive is named after them."""
+    def __post_init__(self):
         name = self.path.resolve().name
-        found = MOODLE.match(name)
-        return clean(found[1] if found else name.removesuffix(".zip"))
-
-    @property
-    def participant(self) -> str:
-        """Moodle's number, if its name is in the folder's."""
-        found = MOODLE.match(self.path.resolve().name)
-        return found[2] if found else ""
+        found = MOODLE.match(name)  # else the folder or the archive is named after the student
+        self.name = clean(found[1] if found else name.removesuffix(".zip"))
+        self.participant = found[2] if found else ""
 
 
 def clean(text: object, most: int = 400) -> str:
@@ -83,29 +106,23 @@ def printable(text: str) -> str:
 
 
 def read_file(path: Path) -> bytes:
-    """A file's bytes.
-
-    Raises
-    ------
-    InputError
-        It is missing, a link, a device, or too large.
-    """
+    """A file's bytes; InputError if it is missing, a link, a device, or too large."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:
         raise InputError("is missing") from None
     except OSError as error:
-        linked = path.is_symlink()
-        raise InputError(
-            "is a link; hand in the file itself" if linked else error.strerror
-        ) from None
-    with os.fdopen(handle, "rb") as file:
-        about = os.fstat(file.fileno())
+        link = "is a link; hand in the file itself"
+        raise InputError(link if path.is_symlink() else error.strerror) from None
+    try:
+        about = os.fstat(handle)
         if not stat.S_ISREG(about.st_mode):
             raise InputError("is not a file")
         if about.st_size > LARGEST:
             raise InputError(f"has {about.st_size:,} bytes; {LARGEST:,} are the most")
-        return file.read(LARGEST + 1)[:LARGEST]
+        return os.read(handle, LARGEST)
+    finally:
+        os.close(handle)
 
 
 def read(path: Path) -> Submission:
@@ -118,17 +135,17 @@ def read(path: Path) -> Submission:
             found.problems = {name: f"is missing: {error}" for name in ("model.py", "fields.csv")}
             return found
         readers = {
-            "model.py": _code,
-            "fields.csv": _table,
-            "analysis.md": _analysis,
-            "training.toml": _training,
-        }
+            "model.py": _code, "fields.csv": _table,
+            "analysis.md": _analysis, "training.toml": _training,
+        }  # fmt: skip
         for name, reader in readers.items():
             try:
                 reader(found, folder, read_file(_named(folder, name)))
             except InputError as error:
                 if name != "training.toml" or str(error) != "is missing":
                     found.problems[name] = clean(error)
+            except Exception as error:  # one file is not another's
+                found.problems[name] = f"cannot be read: {first_line(error)}"
         if found.problems.get("model.py") == "is missing" and any(folder.glob("*.ipynb")):
             found.problems["model.py"] = NOTEBOOK
         _runs(found, folder)
@@ -137,39 +154,36 @@ def read(path: Path) -> Submission:
 
 def _located(path: Path, place: Path) -> Path:
     """The folder with model.py, at most two levels down; archives are unpacked into `place`."""
-    level = [path]
-    for depth in range(3):
-        level = [_unpacked(one, place / str(depth)) for one in level]
+    level, unpacked = [path], 0
+    for _ in range(3):
         for folder in level:
-            if _named(folder, "model.py").exists():
+            if folder.is_file() and unpacked < MOST_ZIPS:
+                unpacked += 1
+                folder = _unpacked(folder, place / str(unpacked))
+            if folder.is_dir() and _named(folder, "model.py").exists():
                 return folder
-        level = sorted(one for folder in level for one in folder.iterdir() if is_hand_in(one))
+        folders = [*filter(Path.is_dir, [*level, *place.iterdir()])]
+        level = sorted({one for folder in folders for one in folder.iterdir() if is_hand_in(one)})
         level = level[:MOST_FILES]
-    return path if path.is_dir() else place / "0" / path.stem
+    return path if path.is_dir() else place / "1"
 
 
 def is_hand_in(path: Path) -> bool:
-    """Whether something is a folder or an archive, itself and not a link to another's."""
-    archive = path.suffix.lower() == ".zip" and path.is_file()
-    return (path.is_dir() or archive) and not path.is_symlink() and path.name[0] not in "._"
+    """Whether this is a folder or a zip, itself and no link, that somebody may have handed in."""
+    is_zip = path.suffix.lower() == ".zip" and path.is_file()
+    return path.name[0] not in "._" and (is_zip or path.is_dir()) and not path.is_symlink()
 
 
 def _unpacked(path: Path, place: Path) -> Path:
-    """A folder as it is; what a zip holds of the kinds that are handed in, in `place`."""
-    if path.is_dir():
-        return path
-    place /= path.stem
-    place.mkdir(parents=True, exist_ok=True)
+    """What a zip holds of the kinds that are handed in; nothing outside, no link."""
+    place.mkdir()
     try:
         with zipfile.ZipFile(path) as archive:
-            packed = [one for one in archive.infolist() if "__MACOSX" not in one.filename]
-            size = sum(one.file_size for one in packed)  # of which no more is unpacked
-            if len(packed) > MOST_PACKED or size > UNPACKED:
-                raise InputError(f"{len(packed):,} files, {size:,} bytes: hand in less")
-            archive.extractall(place, packed)  # makes no link, and nothing outside
-    except InputError:
-        raise
-    except Exception as error:  # zlib, LZMA and zipfile each have their own
+            packed = [one for one in archive.infolist() if one.filename.lower().endswith(PACKED)]
+            if len(packed) > MOST_PACKED or sum(one.file_size for one in packed) > LARGEST_PACKED:
+                raise InputError("hand in less: what was asked for, without data and packages")
+            archive.extractall(place, packed)  # reads no more of a file than its size says
+    except Exception as error:  # zlib's, zipfile's, the system's
         raise InputError(f"{clean(path.name)} cannot be unpacked: {clean(error)}") from None
     return place
 
@@ -181,19 +195,31 @@ def _named(folder: Path, name: str) -> Path:
 
 
 def _text(content: bytes) -> str:
+    """A text as editors and spreadsheets save it: UTF-8, UTF-16 with a mark, else Windows-1252."""
     try:
-        wide = content.startswith((b"\xff\xfe", b"\xfe\xff"))  # "Unicode text" of a spreadsheet
+        wide = content.startswith((b"\xff\xfe", b"\xfe\xff"))
         return content.decode("utf-16" if wide else "utf-8-sig")
     except UnicodeDecodeError:
-        raise InputError("is not UTF-8 text; save it as UTF-8") from None
+        return content.decode("cp1252", errors="replace")
+
+
+def read_table(content: bytes) -> tuple[list[list[str]], str]:
+    """A spreadsheet's rows, and what separates its columns; InputError if it is none."""
+    text = _text(content)
+    delimiter = max(",;\t", key=text[:2_000].count)
+    try:
+        rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+        rows = [[cell.strip() for cell in row] for row in rows]
+    except csv.Error as error:
+        raise InputError(f"is not a table: {error}") from None
+    return rows or [[]], {",": "commas", ";": "semicolons", "\t": "tabs"}[delimiter]
 
 
 def _code(found: Submission, folder: Path, content: bytes) -> None:
     paths = [*folder.glob("*.py"), *folder.glob("*/*.py"), *folder.glob("*/*/*.py")]
-    for path in sorted(paths, key=lambda path: len(path.parts))[:MOST_FILES]:
+    own = [path for path in paths if path.parent.resolve().is_relative_to(folder.resolve())]
+    for path in sorted(own, key=lambda path: len(path.parts))[:MOST_FILES]:
         name = str(path.relative_to(folder))
-        if path.parent.resolve() != folder.resolve() / path.parent.relative_to(folder):
-            continue  # behind a link, so somebody else's
         try:
             found.code[name] = read_file(path)
         except InputError as error:
@@ -202,50 +228,44 @@ def _code(found: Submission, folder: Path, content: bytes) -> None:
 
 
 def _table(found: Submission, folder: Path, content: bytes) -> None:
-    lines = _text(content).splitlines()
-    first = lines[0] if lines else ""
-    delimiter = max(",;\t", key=first.count)
-    try:
-        rows = [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=delimiter)]
-    except csv.Error as error:
-        raise InputError(f"is not a table: {error}") from None
-    names = [re.sub(r"[\s-]+", "_", name).lower() for name in rows[0]] if rows else []
+    rows, separated = read_table(content)
+    plain = [[re.sub(r"[\s-]+", "_", name).lower() for name in row] for row in rows[:TITLES]]
+    head = max(range(len(plain)), key=lambda at: len({*COLUMNS} & {*plain[at]}))
+    names = plain[head]
     if missing := [name for name in COLUMNS if name not in names]:
-        separated = {",": "commas", ";": "semicolons", "\t": "tabs"}[delimiter]
         raise InputError(
             f"has no column {missing[0]!r} (read with {separated} between the columns); its first "
             f"line is {','.join(COLUMNS)}"
         )
-    if not any(map(any, rows[1:])):
-        raise InputError("has no line below its first: write one for each layer")
-    for line, cells in enumerate(rows[1:], start=2):
+    for line, cells in enumerate(rows[head + 1 :], start=head + 2):
         if not any(cells):
             continue
         row = dict(zip(names, [*cells, *[""] * len(names)], strict=False))
-        model = row["model"].replace(" ", "").capitalize()
+        model = re.sub(r"[\W_]", "", row["model"]).capitalize()
         if model not in MODELS:
             text = clean(row["model"], 40)
             raise InputError(f"line {line}, model: {text!r} is not one of {', '.join(MODELS)}")
-        numbers = [_number(line, names.index(name) + 1, name, row[name]) for name in COLUMNS[2:]]
+        numbers = []
+        for name in COLUMNS[2:]:
+            try:
+                numbers.append(_number(row[name]))
+            except ValueError:
+                where = f"line {line}, column {names.index(name) + 1} ({name})"
+                raise InputError(f"{where}: {clean(row[name], 40)!r} is not a number") from None
         entry = Entry(clean(row["layer"], 80), tuple(numbers[:4]), Row(*numbers[4:]))
         found.table.setdefault(model, []).append(entry)
+    if not found.table:
+        raise InputError("has no line below its first: write one for each layer")
 
 
-def _number(line: int, column: int, name: str, text: str) -> float:
+def _number(text: str) -> float:
     """A number as people write it: `3.5`, `3,5`, `3½`, `−1`."""
-    try:
-        plain = text.replace(",", ".").replace("−", "-")
-        part = 0.0
-        if plain and unicodedata.category(plain[-1]) == "No":
-            part, plain = unicodedata.numeric(plain[-1]), plain[:-1].strip() or "0"
-        value = float(plain) + (-part if plain.startswith("-") else part)
-        if not math.isfinite(value):
-            raise ValueError
-    except ValueError:
-        shown = clean(text, 40)
-        raise InputError(
-            f"line {line}, column {column} ({name}): {shown!r} is not a number"
-        ) from None
+    plain, part = text.replace(",", ".").replace("−", "-"), 0.0
+    if plain and unicodedata.category(plain[-1]) == "No":
+        part, plain = unicodedata.numeric(plain[-1]), plain[:-1].strip() or "0"
+    value = float(plain) + (-part if plain.startswith("-") else part)
+    if not abs(value) < 1e9:  # nor is it "nan"
+        raise ValueError
     return int(value) if value == int(value) else value
 
 
@@ -276,24 +296,8 @@ def _runs(found: Submission, folder: Path) -> None:
         try:
             if path.parent.is_symlink():
                 raise InputError("lies behind a link; hand in the folder itself")
-            history = json.loads(_text(read_file(path)))
-            rows, config = history["epochs"], history["config"]
-            if not 0 < len(rows) <= MOST_EPOCHS or not 0 < int(config["epochs"]) <= MOST_EPOCHS:
-                raise InputError(f"has no epochs, or more than {MOST_EPOCHS:,}")
-            rows[-1]["held_out_accuracy"]
-            found.runs[name] = {
-                "config": {clean(key): value for key, value in config.items()},
-                "epochs": [int(row["epoch"]) for row in rows],
-                "held_out": {clean(row["held_out"]) for row in rows if "held_out" in row},
-                "accuracies": [
-                    float(row["held_out_accuracy"]) for row in rows if "held_out_accuracy" in row
-                ],
-                "asked": int(config["epochs"]),
-                "validation": int(config["validation"]),
-                "claimed": float(history["held_out_accuracy"]),
-                "parameters": int(history.get("parameters", 0)),
-            }
+            found.runs[name] = History.model_validate_json(_text(read_file(path)))
         except InputError as error:
             found.problems[name] = str(error)
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
-            found.problems[name] = "is not a history of `mnist_utils.train`"
+        except ValidationError as error:
+            found.problems[name] = f"is not a history of `mnist_utils.train`: {fault(error)}"

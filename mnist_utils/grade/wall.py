@@ -4,11 +4,15 @@ bubblewrap gives it namespaces of its own (Linux): no network, no other process,
 alone, an empty /tmp. What it says comes back on its output, as bytes for the grader to judge.
 """
 
+import ctypes
+import errno
 import os
+import platform
 import resource
 import secrets
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -55,8 +59,10 @@ def stands() -> bool:
     """Whether a wall can be built here."""
     if program := bubblewrap():
         with suppress(OSError, subprocess.SubprocessError):
-            nothing = [*_walled(program, ()), sys.executable, "-c", ""]
-            subprocess.run(nothing, capture_output=True, timeout=120, check=True)
+            nothing = f"from {__name__} import confine; confine('60', 'walled', alone=True)"
+            command = [*_walled(program, ()), sys.executable, "-c", nothing]
+            told = os.environ | {"PYTHONPATH": str(PACKAGE.parent)}
+            subprocess.run(command, capture_output=True, timeout=120, check=True, env=told)
             return True
     return False
 
@@ -107,6 +113,32 @@ def confine(seconds: str, walled: str, *, alone: bool = False, memory: int = MEM
         os.setgroups([])
         os.setresgid(nobody, nobody, nobody)
         os.setresuid(nobody, nobody, nobody)
+    if walled == "walled":
+        _forbid_namespaces()
+
+
+# Machine -> its audit number, and those of the system calls unshare, setns and mount.
+SYSTEM_CALLS = {"x86_64": (0xC000003E, 272, 308, 165), "aarch64": (0xC00000B7, 97, 268, 40)}
+
+
+def _forbid_namespaces() -> None:
+    """From here on no namespace of its own, where a process could mount what it likes (seccomp).
+
+    It cannot make one by starting a process either, since where students' code runs none starts.
+    """
+    machine, *forbidden = SYSTEM_CALLS[platform.machine()]
+    load, equal, at_least, answer = 0x20, 0x15, 0x35, 0x06  # of the kernel's filter language
+    count = len(forbidden)
+    program = [(load, 0, 0, 4), (equal, 0, count + 3, machine), (load, 0, 0, 0)]
+    program += [(at_least, count + 1, 0, 1 << 30)]  # the same calls by other numbers
+    program += [(equal, count - at, 0, call) for at, call in enumerate(forbidden)]
+    program += [(answer, 0, 0, 0x7FFF0000), (answer, 0, 0, 0x00050000 | errno.EPERM)]
+    code = b"".join(struct.pack("HBBI", *line) for line in program)
+    held = ctypes.create_string_buffer(code)
+    about = struct.pack("HL", len(program), ctypes.addressof(held))
+    system = ctypes.CDLL(None, use_errno=True)
+    if system.prctl(38, 1, 0, 0, 0) or system.prctl(22, 2, about):  # no new rights; the filter
+        raise OSError(ctypes.get_errno(), "the kernel takes no filter of system calls")
 
 
 def run(

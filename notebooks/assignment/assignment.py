@@ -53,12 +53,13 @@ print("Model3,conv1,3,1,0,1,26,3,1,1", "Model3,conv2,3,1,0,1,24,5,1,2", sep="\n"
 # The grader runs `model.py` once, writes down which layers and functions `forward` calls, and builds the
 # network again, with weights of its own. So only these can be in it:
 #
-# **Layers** of `torch.nn`: AdaptiveAvgPool2d, AdaptiveMaxPool2d, AlphaDropout, AvgPool2d, BatchNorm1d, BatchNorm2d, CELU, ChannelShuffle, Conv2d, ConvTranspose2d, Dropout, Dropout1d, Dropout2d, ELU, Flatten, GELU, GroupNorm, Hardsigmoid, Hardswish, Hardtanh, Identity, InstanceNorm2d, LayerNorm, LeakyReLU, Linear, LogSoftmax, MaxPool2d, Mish, PReLU, PixelShuffle, PixelUnshuffle, ReLU, ReLU6, ReflectionPad2d, ReplicationPad2d, SELU, SiLU, Sigmoid, Softmax, Softplus, Tanh, Unflatten, Upsample, ZeroPad2d.
+# **Layers** of `torch.nn`: AdaptiveAvgPool2d, AdaptiveMaxPool2d, AlphaDropout, AvgPool2d, BatchNorm1d, BatchNorm2d, CELU, ChannelShuffle, CircularPad2d, ConstantPad2d, Conv2d, ConvTranspose2d, Dropout, Dropout1d, Dropout2d, ELU, Flatten, GELU, GroupNorm, Hardsigmoid, Hardswish, Hardtanh, Identity, InstanceNorm2d, LayerNorm, LeakyReLU, Linear, LogSoftmax, MaxPool2d, Mish, PReLU, PixelShuffle, PixelUnshuffle, ReLU, ReLU6, ReflectionPad2d, ReplicationPad2d, SELU, SiLU, Sigmoid, Softmax, Softplus, Tanh, Unflatten, Upsample, ZeroPad2d.
 #
-# **Functions and methods**: abs, adaptive_avg_pool2d, adaptive_max_pool2d, amax, amin, avg_pool2d, cat, channel_shuffle, chunk, clamp, clone, concat, contiguous, dropout, dropout2d, elu, exp, flatten, gelu, hardsigmoid, hardswish, interpolate, leaky_relu, log_softmax, max_pool2d, mean, mish, narrow, pad, permute, pixel_shuffle, pixel_unshuffle, relu, relu6, reshape, selu, sigmoid, silu, softmax, softplus, split, sqrt, square, squeeze, stack, sum, tanh, transpose, unbind, unsqueeze, view; indexing and arithmetic.
+# **Functions and methods**: abs, adaptive_avg_pool2d, adaptive_max_pool2d, amax, amin, avg_pool2d, cat, celu, channel_shuffle, chunk, clamp, clone, concat, contiguous, detach, dropout, dropout2d, elu, exp, expand, expand_as, flatten, flip, gelu, group_norm, hardsigmoid, hardswish, hardtanh, interpolate, layer_norm, leaky_relu, log, log_softmax, logsumexp, max, max_pool2d, mean, min, mish, movedim, narrow, normalize, pad, permute, pixel_shuffle, pixel_unshuffle, relu, relu6, reshape, rsqrt, selu, sigmoid, silu, softmax, softplus, split, sqrt, square, squeeze, stack, std, sum, swapaxes, tanh, transpose, unbind, unflatten, unsqueeze, var, view; indexing and arithmetic.
 #
-# Shapes are numbers, and `if` may ask for them; it may not ask for the values of the digits. A number that
-# multiplies or adds in `forward` counts as a parameter. `model.py` describes networks; it cannot read data.
+# Shapes are numbers, and `if` may ask for them; it may not ask for the values of the digits. A number with
+# which a network computes (a factor, a slope, a bound; not a rate of dropout) counts as a parameter. Each
+# network has at least three convolutions and pools. `model.py` describes networks; it cannot read data.
 #
 # ## What "consistently" means
 #

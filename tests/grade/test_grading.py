@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 
 from mnist_utils.grade import grading, report, roster, rubric, spec, wall
+from mnist_utils.grade.__main__ import page_names
 from mnist_utils.grade.examine import examine
 from mnist_utils.grade.submission import MODELS
 
@@ -74,6 +75,18 @@ def nested(*folders):
     }
 
 
+def rows_of(text, *, turned=False):
+    """An analysis as a table: a line for each model, or a column."""
+    cells = [[line.partition(": ")[2] for line in part.splitlines() if ": " in line]
+             for part in text.split("# Model")[1:]]  # fmt: skip
+    rows = [["", "Target", "Result", "Analysis"]]
+    rows += [[model, *line] for model, line in zip(MODELS, cells, strict=True)]
+    rows = [*zip(*rows, strict=True)] if turned else rows
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    return "\n".join([lines[0], "|---" * len(rows[0]) + "|", *lines[1:]])
+
+
+NOTHING_YET = roster.NOTHING
 ALL = {"budget": (1, "5,610"), "table": (1, "agree"), "steps": (1, "Three different")}
 RUN = {"runs/a/history.json": history()}
 NOTHING = "There is no Model3"
@@ -95,6 +108,17 @@ CLASS = {
                  ALL),
     "underlined": ({"analysis.md": re.sub(r"^# (Model\d)$", r"\1\n======", ANALYSIS, flags=re.M)},
                    ALL),
+    "windows_1252": ({"fields.csv": FIELDS.replace("stem.0", "größe").encode("cp1252")}, ALL),
+    "titled": ({"fields.csv": "Table 1,,,,,,,,,\n\n" + FIELDS}, ALL),
+    "few_words": ({"analysis.md": re.sub(r"(Result:).*", r"\1 99.1%", ANALYSIS)}, ALL),
+    "model_1": ({"analysis.md": re.sub(r"# Model(\d)\n", r"## 1. Model_\1:\n", ANALYSIS)},
+                ALL),
+    "a_table": ({"analysis.md": rows_of(ANALYSIS)}, ALL),
+    "a_table_of_columns": ({"analysis.md": rows_of(ANALYSIS, turned=True)}, ALL),
+    "faster": (
+        {"model.py": "import torch\ntorch.set_num_threads(4)\n" + MODEL.replace(
+            "self.head = nn", "self.head = torch.compile(nn").replace(
+            "*head(32))", "*head(32)))")}, ALL),
     # --- mistakes
     "over": (changed("Step(32, 32))", "Step(32, 64), Step(64, 64), Step(64, 32))"),
              {"budget": (0, "Model3 has 1"), "table": (0.5, "your table has")}),
@@ -114,6 +138,14 @@ CLASS = {
     "no_analysis": ({"analysis.md": None}, {"steps": (0.5, "analysis.md is missing")}),
     "no_table": ({"fields.csv": "model,layer\n"}, {"table": (0, "no column 'kernel_size'")}),
     "a_notebook": ({"model.py": None, "model.ipynb": "{}"}, {"budget": (0, "Executable Script")}),
+    "folder_as_toml": ({"training.toml/a": "1"},
+                       {"epochs": (0, "training.toml is not a file"), "table": (1, "agree")}),
+    "endless_number": ({"training.toml": "epochs = " + "9" * 5_000},
+                       {"epochs": (0, "training.toml"), "table": (1, "agree")}),
+    "no_convolution": (
+        {"model.py": MODEL + "\n\nclass Model3(nn.Sequential):\n    def __init__(self):\n"
+         "        super().__init__(nn.Flatten(), nn.Linear(784, 10))\n"},
+        {"table": (0, "at least 3"), "steps": (0.5, "fewer than 3 convolutions")}),
     # --- points without work
     "empty": (dict.fromkeys(("model.py", "fields.csv", "analysis.md")),
               {"budget": (0, "model.py is missing"), "epochs": (0, NOTHING), "table": (0, ""),
@@ -125,6 +157,11 @@ CLASS = {
                 "        self.other = Model3()\n    def forward(self, x):\n"
                 "        return nn.Identity()(self.other(x))\n"},
                {"steps": (0, "Model1 and Model3 are the same network")}),
+    "said_thrice": (
+        {"analysis.md": "".join(f"# {m}\nTarget: a b c\nResult: a b c\nAnalysis: a b c\n"
+                                for m in MODELS)}, {"steps": (0.5, "the same of two models")}),
+    "a_word_thrice": ({"analysis.md": re.sub(r"(Analysis:).*", r"\1 yes yes yes", ANALYSIS)},
+                      {"steps": (0, "in words of your own")}),
     "one_line": ({"runs/a/history.json": history(1, 1, 1, last=1.0)},
                  {"honesty": (0, "was evaluated on 1 digits")}),
     "impossible": ({"runs/a/history.json": history(last=0.99503)},
@@ -135,7 +172,8 @@ CLASS = {
     "thirty": ({"runs/a/history.json": history(30, 30)}, {"honesty": (0, "ran 30 epochs")}),
     "on_test": ({"runs/a/history.json": history(validation=0, held_out="test")},
                 {"honesty": (0, "evaluated on the test digits")}),
-    "billion": ({"runs/a/history.json": history(epochs=10**9)}, {"honesty": (0, "more than 10,0")}),
+    "billion": ({"runs/a/history.json": history(epochs=10**9)},
+                {"honesty": (0, "less than or equal to 10000")}),
     "no_history": ({"runs/a/history.json": "[" * 100_000},
                    {"honesty": (0, "is not a history")}),
     # --- what wants to do harm
@@ -193,8 +231,19 @@ CODE = {
             "self.stem(images)", "__import__('torch').cat(self.stem(images).chunk(2, 1), dim=1)")},
         "5610"),
     "numbers": (in_forward("images = sum(images * (i + 0.5) for i in range(360))"), "5971"),
-    "fractions": (in_forward("for i in range(9): images = nn.functional.elu(images, i / 9.5)"),
-                  "numbers that are learnt belong into"),
+    "slopes": (in_forward("for i in range(9): images = nn.functional.elu(images, i + 2)"), "5619"),
+    "bounds": (in_forward("for i in range(9): images = images.clamp(-i, i + 1)"), "5628"),
+    "bounds_of_layers": (in_forward("for i in range(9): images = nn.Hardtanh(-1, i + 2)(images)"),
+                         "5619"),
+    "picked_twice": (in_forward("images = images[:, [0, 0, 0]].sum(1, keepdim=True)"), "5612"),
+    "joined_to_itself": (
+        in_forward("images = __import__('torch').stack([images] * 7).sum(0)"), "5616"),
+    "true": (in_forward("images = images + True"), "5611"),
+    "usual": (in_forward("images = nn.functional.elu(nn.functional.leaky_relu(images))"), "5610"),
+    "where_it_lies": (in_forward("images = images.to(images.device).float().detach().clone()"),
+                      "5610"),
+    "gate": (in_forward("images = images * images.mean(2, True).expand_as(images).max(2, True)"
+                        ".values"), "5610"),
     "from_a_notebook": (model("get_ipython()"), "leave out the line with get_ipython"),
     "reads_data": (model("open('digits.csv')"), "it cannot read data"),
     "by_value": (in_forward("images = -images if images.sum() > 0 else images"),
@@ -253,8 +302,9 @@ def hand_in(folder, files):
 
 
 @pytest.fixture(scope="module")
-def work():
+def work(tmp_path_factory):
     """Where the processes of these tests work: their command lines name it, and no others do."""
+    tmp_path_factory.getbasetemp()  # stays where it is
     with tempfile.TemporaryDirectory() as place, pytest.MonkeyPatch.context() as patch:
         patch.setattr(tempfile, "tempdir", place)
         yield place
@@ -364,17 +414,6 @@ def test_right_numbers_and_test_digits_are_for_teachers(graded):
         assert not any("test" in key for training in one.evidence.trainings for key in training)
 
 
-def test_json_is_a_list_with_an_object_a_submission(graded):
-    asked = rubric.read()
-    found = json.loads(report.to_json(list(graded.values()), asked))
-    assert [one["submission"] for one in found] == list(CLASS)
-    for one in found:
-        assert one["points"] == sum(check["points"] for check in one["checks"])
-        assert one["of"] == sum(check["of"] for check in one["checks"])
-        assert all(set(check) == {"name", "points", "of", "message"} for check in one["checks"])
-        assert {item["name"] for item in one["by_teacher"]} == set(asked.teacher)
-
-
 def test_what_students_wrote_is_shown_and_does_nothing(graded):
     names = ("good", "two_mistakes", "escapes", "marks_up", "link", "=cmd()")
     page = report.to_html([graded[name] for name in names], rubric.read())
@@ -412,20 +451,66 @@ def test_the_class_s_page_says_which_beliefs_led_astray_and_what_is_alike(graded
     assert "Model1 row 4 (2)" in where
     same = dict(roster.alike(found))
     assert {"good", "half_sign"} <= set(same["texts"])
-    page = roster.to_html(found, rubric.read(), None, [f"{n}.html" for n in graded], "")
+    page = roster.to_html(found, rubric.read(), None, [f"{n}.html" for n in graded], NOTHING_YET)
     assert "a pool doubles the field" in page
 
 
-def test_the_teacher_s_points_stay_and_count(graded):
-    asked = rubric.read()
-    found = [graded["good"], graded["=cmd()"]]
-    first = list(csv.DictReader(io.StringIO(roster.to_csv(found, asked))))
-    assert [row["submission"] for row in first] == ["good", "'=cmd()"]
-    filled = roster.to_csv(found, asked).replace(
-        "good,10,10,0,5,20,5,,,,", "good,10,10,0,5,20,5,8,12,,"
-    )
-    again = list(csv.DictReader(io.StringIO(roster.to_csv(found, asked, filled))))
-    assert (again[0]["analysis"], again[0]["total"]) == ("12", "70")
+def renamed(one, folder):
+    given = type(one.evidence.submission)(Path(folder))
+    return grading.Graded(type(one.evidence)(given), one.marks)
+
+
+@pytest.mark.parametrize(
+    "saved",
+    [
+        str.encode,
+        lambda text: ("\ufeff" + text.replace(",", ";").replace("\n", "\r\n")).encode(),
+        lambda text: text.replace(",", ";").encode("cp1252"),
+        lambda text: text.replace(",", "\t").encode("utf-16"),
+    ],
+)
+def test_the_teacher_s_points_stay_and_count_however_the_table_is_saved(saved, graded, tmp_path):
+    """Two of one name keep their own; what is not points counts nothing; a formula is a name."""
+    asked, good = rubric.read(), graded["good"]
+    names = ("Ann Müller_11_assignsubmission_file_", "Ann Müller_12_assignsubmission_file_", "=x")
+    found = [renamed(good, name) for name in names]
+    table = roster.to_csv(found, asked)
+    for own in ("8,12,,", "1,nan,inf,", ",,5.5,"):
+        table = table.replace("10,10,0,5,20,5,,,,", f"10,10,0,5,20,5,{own}", 1)
+    (tmp_path / "class.csv").write_bytes(saved(table))
+    before = roster.Before.read(tmp_path / "class.csv")
+    again = [*csv.DictReader(io.StringIO(roster.to_csv(found, asked, before)))]
+    assert [row["analysis"] for row in again] == ["12", "nan", ""]
+    assert [row["total"] for row in again] == ["70", "51", "55.5"]
+    assert not before.lost(found, asked)
+    assert before.lost(found[1:], asked)
+
+
+CANVAS = ["Student", "ID", "SIS User ID", "SIS Login ID"]
+CLAIMS = {  # columns, lines, folders -> the folder of each line
+    "an_end": (["name", "login"], ["Anna,anna", "Anna B,anna-b"], ["digits-anna-b"],
+               [None, "digits-anna-b"]),
+    "turned": (["name"], ["Lee Ann", "Ann Lee"], ["Ann Lee", "Lee Ann"], ["Lee Ann", "Ann Lee"]),
+    "one_name": (["Identifier", "Full name"], ["Participant 11,Ann Lee", "Participant 12,Ann Lee"],
+                 ["Ann Lee_12_assignsubmission_file_"],
+                 [None, "Ann Lee_12_assignsubmission_file_"]),
+    "nobody_knows": (["name"], ["Ann Lee", "Ann Lee"], ["Ann Lee"], [None, None]),
+    "again": (CANVAS, ["V,101,1,vic", "C,102,2,che"], ["c_102_99_model-1.zip"],
+              [None, "c_102_99_model-1.zip"]),
+    "a_number": (CANVAS, ["V,101,7,vic", "C,102,8,che"], ["assignment 7.zip"], [None, None]),
+    "a_login_in_a_file_s_name": (CANVAS, ["V,101,7,vic", "C,102,8,che"], ["c_102_99_-vic.zip"],
+                                 [None, "c_102_99_-vic.zip"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CLAIMS)
+def test_nobody_gets_another_s_line_of_the_roster(name, graded):
+    columns, lines, folders, whose = CLAIMS[name]
+    lines = [dict(zip(columns, line.split(","), strict=True)) for line in lines]
+    found = [renamed(graded["good"], folder) for folder in folders]
+    given = roster.matched(roster.Roster(columns, lines), found)
+    assert [given[at].evidence.submission.path.name if at in given else None
+            for at in range(len(lines))] == whose  # fmt: skip
 
 
 SHEETS = {
@@ -451,9 +536,7 @@ SHEETS = {
 def test_a_platform_s_own_sheet_comes_back_filled_in(sheet, folder, graded, tmp_path):
     (tmp_path / sheet).write_text(SHEETS[sheet])
     names = roster.read(tmp_path / sheet)
-    good = graded["good"]
-    given = type(good.evidence.submission)(tmp_path / folder)
-    mine = grading.Graded(type(good.evidence)(given), good.marks)
+    mine = renamed(graded["good"], tmp_path / folder)
     sheets = roster.worksheets([mine], rubric.read(), names)
     assert list(sheets) == [sheet]
     rows = list(csv.DictReader(io.StringIO(sheets[sheet])))
@@ -461,7 +544,7 @@ def test_a_platform_s_own_sheet_comes_back_filled_in(sheet, folder, graded, tmp_
     grades = {row.get("Full name") or row["Student"]: row[column] for row in rows}
     assert sorted(grades.values(), reverse=True)[0] == "50"
     assert [name for name, grade in grades.items() if grade] in (["Ann Good"], ["Good, Ann"])
-    assert "Bob" in roster.to_html([mine], rubric.read(), names, ["a.html"], "")
+    assert "Bob" in roster.to_html([mine], rubric.read(), names, ["a.html"], NOTHING_YET)
 
 
 def test_gradescope_gets_its_results(graded):
@@ -503,5 +586,48 @@ def test_an_archive_writes_nothing_outside_its_own_folder(tmp_path, work):
         for number in range(40):
             archive.writestr(f"{number}.py", bytes(1 << 20))
     assert "hand in less" in grading.submission.read(tmp_path / "c.zip").problems["model.py"]
-    (tmp_path / "b.zip").write_bytes(b"PK no archive")
-    assert "cannot be unpacked" in grading.submission.read(tmp_path / "b.zip").problems["model.py"]
+    whole = (tmp_path / "a.zip").read_bytes()
+    for broken in (b"PK no archive", whole[:-9], whole.replace(b"Model", b"Nodel", 1)):
+        (tmp_path / "b.zip").write_bytes(broken)
+        said = grading.submission.read(tmp_path / "b.zip").problems["model.py"]
+        assert "cannot be unpacked" in said
+    with zipfile.ZipFile(tmp_path / "d.zip", "w") as outer:
+        for number in range(9):
+            outer.write(tmp_path / "c.zip", f"{number}.zip")
+    assert "is missing" in grading.submission.read(tmp_path / "d.zip").problems["model.py"]
+
+
+def test_behind_the_wall_nothing_can_be_mounted(tmp_path, work):
+    """A namespace of one's own would be a place for more files than the wall allows."""
+    (tmp_path / "model.py").write_text(
+        "import ctypes, errno, os\nsystem = ctypes.CDLL(None, use_errno=True)\n"
+        "for call in (lambda: system.unshare(0x10020000),\n"
+        "             lambda: system.mount(b'none', b'/tmp', b'tmpfs', 0, None),\n"
+        "             lambda: os.fork(), lambda: os.listdir('/home'), lambda: os.kill(1, 9)):\n"
+        "    try:\n        assert call() == -1 and ctypes.get_errno() == errno.EPERM\n"
+        "    except OSError:\n        pass\n"
+        "raise ValueError('nothing')\n"
+    )
+    tmp_path.chmod(0o755)
+    if not wall.stands():
+        pytest.skip("no wall here")
+    said = wall.run(grading.SPEC, [str(tmp_path), *MODELS], threading.Event(), shown=[tmp_path])
+    assert "ValueError: nothing" in said.output.decode(), said
+
+
+def test_a_page_that_cannot_be_written_is_not_the_class_s_end(tmp_path, work):
+    for name in ("a" * 250, "ü" * 120, "b"):
+        (tmp_path / "class" / name).mkdir(parents=True)
+    said = []
+    options = grading.Options(quick=True, kept=tmp_path / "kept")
+
+    def done(one):
+        if one.name == "b":
+            raise OSError("disk full")
+
+    paths = roster.hand_ins(tmp_path / "class")
+    assert len(grading.grade(paths, rubric.read(), options, told=said.append, done=done)) == 3
+    assert any("disk full" in text for text in said)
+    pages = page_names(paths)
+    assert len({*pages.values()}) == 3
+    assert max(len(page.encode()) for page in pages.values()) < 250
