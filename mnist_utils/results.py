@@ -101,30 +101,39 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float]:
 
 
 class Difference(NamedTuple):
-    """What one configuration has more than another, paired by seed."""
+    """How far the mean of one group of runs lies above another's."""
 
     mean: float
-    low: float  # of Student's 95% interval of the mean: these digits, other seeds
+    low: float  # of Welch's 95% interval of the difference: these digits, other seeds
     high: float
-    p: float  # of a mean so far from 0, if the configurations were alike
-    seeds: int
+    p: float  # of a difference at least as large, if the means were equal
+    seeds: tuple[int, int]
 
 
 def difference(
     name: str, rival: str, quantity: str = "held_out_accuracy", folder: Path = RESULTS
 ) -> Difference:
-    """`name` less `rival` in a quantity of each run, over the seeds that both were trained with."""
-    ours, theirs = ({run["seed"]: run for run in runs(n, folder)} for n in (name, rival))
-    both = sorted(ours.keys() & theirs.keys())
-    values = [ours[seed][quantity] - theirs[seed][quantity] for seed in both]
-    p = float(stats.ttest_1samp(values, 0).pvalue)
-    return Difference(statistics.mean(values), *mean_interval(values), p, len(values))
+    """`name` less `rival` in a quantity of each run, over the seeds of each."""
+    return welch(*([run[quantity] for run in runs(one, folder)] for one in (name, rival)))
+
+
+def welch(ours: Sequence[float], theirs: Sequence[float]) -> Difference:
+    """The mean of `ours` less that of `theirs`, by Welch's t-test of two groups.
+
+    Two runs with one seed are not a pair: another network, or another augmentation, draws other
+    numbers from it. Their figures are uncorrelated, and to pair them would halve the degrees of
+    freedom for nothing.
+    """
+    test = stats.ttest_ind(ours, theirs, equal_var=False)
+    low, high = map(float, test.confidence_interval(0.95))
+    mean = statistics.mean(ours) - statistics.mean(theirs)
+    return Difference(mean, low, high, float(test.pvalue), (len(ours), len(theirs)))
 
 
 def compared(pairs: dict[str, tuple[str, str]], folder: Path = RESULTS) -> str:
-    """A line per pair: what one configuration is ahead of the other, in points of accuracy.
+    """A line per pair: how far one configuration is ahead of the other, in points of accuracy.
 
-    With half of Student's 95% interval, paired by seed; starred where it is no luck (Holm).
+    With half of Welch's 95% interval; a star where p < .05 by Holm's correction.
     """
     gaps = {label: difference(*names, folder=folder) for label, names in pairs.items()}
     told, wide = told_apart({label: gap.p for label, gap in gaps.items()}), max(map(len, pairs))
@@ -132,12 +141,13 @@ def compared(pairs: dict[str, tuple[str, str]], folder: Path = RESULTS) -> str:
     for label, gap in gaps.items():
         mean = round(100 * gap.mean, 2) + 0.0  # no −0
         text = f"{mean:+.2f} ± {100 * (gap.high - gap.mean):.2f}"
-        lines.append(f"{label:{wide}}  {text} points, n = {gap.seeds}{' *' * told[label]}")
+        seeds = " and ".join(map(str, dict.fromkeys(gap.seeds)))
+        lines.append(f"{label:{wide}}  {text} points, n = {seeds}{' *' * told[label]}")
     return "\n".join(lines)
 
 
 def told_apart(p_values: dict[str, float]) -> dict[str, bool]:
-    """Which of several differences are none of luck's: at 5%, by Holm's correction (1979)."""
+    """Which of several differences are significant at 5%, by Holm's correction (1979)."""
     told, holds = {}, True
     for rank, name in enumerate(sorted(p_values, key=p_values.get)):
         holds = holds and p_values[name] * (len(p_values) - rank) < 0.05

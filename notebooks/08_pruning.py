@@ -23,12 +23,6 @@
 # |---|---|---|
 # | notebooks 2b, 3 and 5; the trained weights in `results/` | 1 minute to run, 25 to read | nothing |
 #
-# The answer in short. Of the weights in Model1's large dense head half can be set to zero and are hardly missed (three
-# seeds); the answers come no faster for it, and the file is smaller only if it is packed. Half of CourseNet's
-# *channels* can be left out, and the network trained on: a third of the parameters, half as many errors again. But
-# the same small network trained from scratch for as long errs as often (five seeds each), and SmallNet, designed and
-# trained for that size, a little less often, which three seeds cannot tell from luck.
-#
 # Everything is judged on 5,000 validation digits, training digits set aside; no test digit is looked at.
 
 # %%
@@ -186,9 +180,9 @@ for name, head in (("dense", dense), ("nine tenths zeros", sparse)):
 #
 # ## Channels, and a fair rival
 #
-# CourseNet has 16 channels after its stem and 32 after each block. BatchNorm brings them all to one size, and
-# then multiplies each by a learnt *scale*: how loud it is to be. So leave out the quieter half, and rebuild the
-# network with 8 and 16 (`mnist_utils.pruning`). Five networks, trained for 20 epochs. **How many of the 5,000
+# CourseNet has 16 channels after its stem and 32 after each block. BatchNorm brings them all to one size, and then
+# multiplies each by a learnt *scale*. Drop the half of the channels with the smallest scales, and rebuild the network
+# with 8 and 16 (`mnist_utils.pruning`). Five networks, trained for 20 epochs. **How many of the 5,000
 # digits will the remaining network misread?**
 
 # %%
@@ -196,7 +190,7 @@ whole = [results.network("ablations/course", seed=seed) for seed in range(5)]
 left = [slimmed(network, 8, (16, 16, 16, 16)) for network in whole]
 
 # %%
-for name, group in (("CourseNet", whole), ("its louder half", left)):
+for name, group in (("CourseNet", whole), ("larger scales", left)):
     parameters = sum(p.numel() for p in group[0].parameters())
     found = [evaluate(network, validation).n_errors for network in group]
     print(f"{name:16} {parameters:,} parameters, {found} errors of 5,000")
@@ -223,15 +217,14 @@ asked["from scratch, less SmallNet"] = ("pruning/from_scratch", "pruning/SmallNe
 print(results.compared(asked))
 
 # %% [markdown]
-# (Here ± is half of Student's 95% interval of the difference, seed by seed. No star: none has p < .05, corrected for
-# asking three times.)
+# (Here ± is half of Welch's 95% interval of the difference. No star: none has p < .05, corrected for asking three times.)
 #
 # 34.2 errors each, on average: what the large network had learnt shows no gain after 20 epochs more, to within 7 errors
 # of 34 either way. Liu et al. found the same on larger networks (2019). Nor did it save time: the large network had
 # to be trained first. (The pruned one went through a second cycle of the learning rate, from its top; a gentler one
 # might forget less, and was not tried. The one from scratch had a single cycle of 40 epochs.) SmallNet came out
-# about four errors lower, which three seeds cannot tell from luck; its recipe was chosen at its size, theirs for
-# CourseNet, so that a design *with* its training is compared here.
+# about four errors lower, which three seeds cannot distinguish from chance; its recipe was chosen at its size, theirs for
+# CourseNet, so what is compared here is a design *with* its training.
 #
 # ## Eight bits
 #

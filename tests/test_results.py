@@ -52,20 +52,20 @@ def test_an_interval_over_digits_counts_a_digit_once_however_many_seeds_misread_
     assert high - low < 0.5 * 2 * half
 
 
-def test_a_difference_is_paired_by_the_seeds_that_both_have(tmp_path):
-    """Seeds 1 and 2 are shared; their differences are 0.01 and 0.03: mean 0.02, s.e. 0.01."""
-    accuracies = {"one": {0: 0.5, 1: 0.92, 2: 0.95}, "two": {2: 0.92, 1: 0.91}}
+def test_a_difference_is_one_of_two_groups_by_hand(tmp_path):
+    """Means 0.94 and 0.91; squared errors 1e-4 and 1e-4, so t = 0.03 / 0.01414 with 2 degrees."""
+    accuracies = {"one": {0: 0.93, 1: 0.95}, "two": {0: 0.92, 1: 0.90}}
     for name, seeds in accuracies.items():
         runs = [{"seed": seed, "held_out_accuracy": value} for seed, value in seeds.items()]
         (tmp_path / "study").mkdir(exist_ok=True)
         (tmp_path / "study" / f"{name}.json").write_text(json.dumps({"runs": runs}))
     found = results.difference("study/one", "study/two", folder=tmp_path)
-    assert found.mean == pytest.approx(0.02)
-    assert found.high - found.mean == pytest.approx(0.01 * 12.7062, abs=1e-5)  # t of 1 degree
-    assert found.p == pytest.approx(0.2952, abs=1e-4)  # of t = 2
-    assert found.seeds == 2
+    assert found.mean == pytest.approx(0.03)
+    assert found.high - found.mean == pytest.approx(2**0.5 * 0.01 * 4.30265, abs=1e-6)
+    assert found.p == pytest.approx(0.1679, abs=1e-4)  # of t = 2.1213
+    assert found.seeds == (2, 2)
     line = results.compared({"one less two": ("study/one", "study/two")}, tmp_path)
-    assert line == "one less two  +2.00 ± 12.71 points, n = 2"
+    assert line == "one less two  +3.00 ± 6.08 points, n = 2"
 
 
 def test_holm_s_correction_by_hand():

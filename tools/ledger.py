@@ -187,8 +187,8 @@ def _ablations(folder: Path) -> dict[str, Claim]:
                 text = f"{unit * gap.mean:+.2f} ± {half:.2f}{'*' * sure}"
                 key = f"ablation.{recipe}.{change.replace(' ', '_')}.{what.split()[-1]}_gap"
                 found[key] = Claim(
-                    f"what {change} adds to {recipe}, {what} ± half of its 95% t interval, paired "
-                    f"by seed; * if p < .05 by Holm among the {len(gaps)}",
+                    f"what {change} adds to {recipe}, {what} ± half of Welch's 95% interval; * "
+                    f"if p < .05 by Holm among the {len(gaps)}",
                     text.replace("-", "−"), **_about(name, results.summary(name, folder)),
                 )  # fmt: skip
     return found

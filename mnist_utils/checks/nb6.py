@@ -88,18 +88,16 @@ EXERCISES = (
             Wrong(
                 "the sign of a mean",
                 frozenset({"they help"}),
-                "How far do the five differences scatter, and is 0 inside the interval of their "
-                "mean?",
+                "How far do five runs scatter, and is 0 inside the interval of the difference?",
             ),
             Wrong(
                 "the sign of a mean, the other way",
                 frozenset({"they harm"}),
-                "How far do the five differences scatter, and is 0 inside the interval of their "
-                "mean?",
+                "How far do five runs scatter, and is 0 inside the interval of the difference?",
             ),
         ),
         (
-            "Take the differences seed by seed; a mean of five has an interval.",
+            "Two groups of five: how far apart are their means, and how far does each scatter?",
             "results.difference(one, other) has mean, low, high and p.",
         ),
         "Five seeds on 5,000 digits see differences of a tenth of a point, and no smaller ones.",

@@ -24,7 +24,14 @@ from ray import serve
 
 port, temporary = sys.argv[1:]
 application = yaml.safe_load(open("config.yaml"))["applications"][0]
-ray.init(num_cpus=2, include_dashboard=False, object_store_memory=10**8, _temp_dir=temporary)
+for attempt in range(10):  # Ray gives its own parts 30 seconds by the clock, however busy it is
+    try:
+        ray.init(num_cpus=2, include_dashboard=False, object_store_memory=10**8,
+                 _temp_dir=f"{temporary}/{attempt}")
+        break
+    except Exception as error:
+        print(error, file=sys.stderr)
+        ray.shutdown()
 serve.start(http_options={"host": "127.0.0.1", "port": int(port)})
 module, name = application["import_path"].split(":")
 serve.run(getattr(importlib.import_module(module), name), route_prefix=application["route_prefix"])
@@ -73,7 +80,7 @@ def ray_endpoint(tmp_path, model_dir):
 
 def test_ray_serve_answers_as_the_functions_do(ray_endpoint, digits, model):
     def ask(body, kind):
-        return urlopen(Request(ray_endpoint, body, {"Content-Type": kind}), timeout=60)
+        return urlopen(Request(ray_endpoint, body, {"Content-Type": kind}), timeout=600)
 
     with ask(npy(digits[:1000]), NPY) as answer:
         labels = json.load(answer)["labels"]
