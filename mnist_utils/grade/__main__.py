@@ -101,7 +101,11 @@ def chosen(options) -> list[Path]:
 
         if options.folder:
             raise InputError(f"--class grades a whole folder; leave out {options.folder[0]}")
-        return roster.hand_ins(options.group)
+        paths = roster.hand_ins(options.group)
+        others = {*options.group.iterdir()} - {*paths} - {options.kept, options.out / "feedback"}
+        if others := sorted(path.name for path in others if path.suffix not in (".csv", ".html")):
+            print(f"not graded, since it is no folder and no zip: {', '.join(others)}")
+        return paths
     if not options.folder:
         raise InputError("nothing to grade: name a submission's folder, or --class DIR")
     if options.roster:
@@ -118,7 +122,7 @@ def page_names(paths: list[Path]) -> dict[Path, str]:
     """A file name for each, which no other has; Moodle's own as it wants them back."""
     found = {}
     for path in paths:
-        stem = re.sub(r"[^\w .@+-]", "_", path.resolve().name.removesuffix(".zip"))
+        stem = re.sub(r"[^\w .@+-]", "-", path.resolve().name.removesuffix(".zip"))
         stem = stem.encode()[:LONGEST].decode(errors="ignore")
         stem += "feedback" if re.search(r"_assignsubmission_\w*_$", stem) else ""
         while f"{stem}.html" in found.values():
@@ -133,6 +137,8 @@ def write_class(out: Path, found, asked, names, pages: list[str]) -> None:
 
     table = out / "class.csv"
     before = roster.Before.read(table)
+    for text in before.odd(found, asked):
+        print(f"{table}: {text}")
     if before.lost(found, asked):
         kept = table.with_suffix(".bak")
         while kept.exists():

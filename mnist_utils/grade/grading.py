@@ -137,7 +137,7 @@ def grade(
                 found[running[future]] = graded
                 try:
                     done(graded)
-                except OSError as error:  # one page that cannot be written is not the class
+                except Exception as error:  # one page that cannot be written is not the class
                     told(f"{graded.name}: {clean(error)}")
         except KeyboardInterrupt as error:
             work.stop.set()

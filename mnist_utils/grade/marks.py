@@ -236,6 +236,11 @@ def fields(evidence: Evidence, rubric: Rubric) -> Mark:
     return mark(rubric, "table", share, "\n".join(said) or "All rows agree with `describe`.")
 
 
+def _windows(about: dict) -> int:
+    """A network's convolutions and pools, those of one pixel that only pass it on left out."""
+    return sum(kind == "conv" or window[:2] != [1, 1] for window, kind, *_ in about["windows"])
+
+
 def _compare(evidence: Evidence, model: str) -> list[tuple[str, str]]:
     """Mistakes in one network's rows, each with what to say; fills the report's cells."""
     about = evidence.networks[model]
@@ -243,11 +248,15 @@ def _compare(evidence: Evidence, model: str) -> list[tuple[str, str]]:
     layers = [Layer(Window(*window), kind, name) for window, kind, _, name in windows]
     rows = [Row(*row) for _, _, row, _ in windows]
     given = evidence.submission.table.get(model, [])
-    if len(given) != len(rows) or len(rows) < WINDOWS:
+    unknown = [layer.name for layer, row in zip(layers, rows, strict=True) if None in row]
+    if unknown:
+        text = f"what {unknown[0]} sees is not known to `describe`, so no entry can be compared"
+        return [("", f"{text}; use layers and functions that it reads")]
+    if len(given) != len(rows) or _windows(about) < WINDOWS:
         names = ", ".join(layer.name for layer in layers)
         text = f"{len(rows)} convolutions and pools ({names}); your table has {len(given)}"
-        text += f"; a network here has at least {WINDOWS}" * (len(rows) < WINDOWS)
-        return [(f"rows of {model}" if len(rows) >= WINDOWS else "", text)]
+        few = _windows(about) < WINDOWS
+        return [("" if few else f"rows of {model}", text + few * f"; {WINDOWS} are the least")]
     pairs, found = [*zip(given, rows, strict=True)], []
     cells = [dict(zip(COLUMNS, map(Cell, one.row, row), strict=True)) for one, row in pairs]
     evidence.cells[model] = cells
@@ -306,19 +315,20 @@ TEMPLATE = (
     "validation accuracy, mean ± standard deviation, and how many seeds.",
     "why it reached that or did not, and what to change next.",
 )
-MARKS = "#*_-+>| 0123456789.)"  # what a line may begin with
-WORDS = 3  # different ones of one's own that each part has at least; or a number
+MODEL = re.compile(r"\bmod(?:ell?|èle|elo)[\W_]{0,2}([123])(?!\d)", re.IGNORECASE)
+HEADING = re.compile(r"\s*(#|_|\*[^ ]|<h\d|\d+[.)]|[-*•–]\s+\*\*)")
+MARKS = re.compile(r"^\W*(?:x\])?[\W\d_]*")  # what a line may begin with
+WORDS = 3  # different ones of one's own that each part has at least; of a figure one will do
 
 
 def _model(text: str) -> str | None:
-    """The model that a heading or a cell names first: `## Model 1:`, `**Model_1**`, `1. MODEL`."""
-    plain = re.sub(r"^\d+[.)]", "", text.strip("#*_=-+>|: ."))
-    plain = re.sub(r"[\W_]", "", plain).capitalize()[: len(MODELS[0])]
-    return plain if plain in MODELS else None
+    """The one model that a heading or a cell names: `## Model 1:`, `**Model_1**`, `2.1 Modell1`."""
+    found = {f"Model{one[1]}" for one in MODEL.finditer(text[:120])}
+    return found.pop() if len(found) == 1 and MODEL.search(text[:30]) else None
 
 
 def _part(text: str) -> str | None:
-    plain = text.lstrip(MARKS).casefold()
+    plain = MARKS.sub("", text).casefold()
     return next((part for part, words in PARTS.items() if plain.startswith(words)), None)
 
 
@@ -333,6 +343,8 @@ def _lines(text: str) -> Iterator[str]:
         elif not head:
             head = cells
             yield line
+        elif _part(cells[0]) and not any(map(_model, head)):
+            yield f"{cells[0]}: {' '.join(cells[1:])}"
         else:
             for name, cell in zip(head[1:], cells[1:], strict=False):
                 for model, part in ((cells[0], name), (name, cells[0])):
@@ -344,7 +356,7 @@ def sections(text: str) -> dict[str, list[str]]:
     """Lines by model, in one pass: a heading is a short line that begins with one's name."""
     found, lines = {}, None
     for line in _lines(text):
-        marked = re.match(r"\s*(#|_|\*[^ ])", line) or len(line.split()) <= 3
+        marked = HEADING.match(line) or len(line.split()) <= 3
         model = _model(line) if marked and len(line) < 120 else None
         if model:
             lines = found.setdefault(model, [])
@@ -362,7 +374,7 @@ def parts(lines: list[str]) -> dict[str, list[str]]:
         part = _part(line)
         if part and part not in found:
             name, found[part] = part, []
-            line = line.lstrip(MARKS).partition(":" if ":" in line else " ")[2]
+            line = MARKS.sub("", line).partition(":" if ":" in line else " ")[2]
         if name and line.strip(" *_").casefold() not in TEMPLATE:
             found[name] += re.findall(r"\w+", line.casefold())
     return found
@@ -370,7 +382,10 @@ def parts(lines: list[str]) -> dict[str, list[str]]:
 
 def written(words: dict[str, list[str]]) -> bool:
     """Whether target, result and analysis stand there in this order, each with something said."""
-    said = [len({*one}) >= WORDS or any(map(str.isdecimal, one)) for one in words.values()]
+    said = [
+        len({*one}) >= WORDS or (part != "Analysis" and any(map(str.isdecimal, one)))
+        for part, one in words.items()
+    ]
     return list(words) == list(PARTS) and all(said)
 
 
@@ -381,7 +396,7 @@ def steps(evidence: Evidence, rubric: Rubric) -> Mark:
         if evidence.networks[one]["fingerprint"] == evidence.networks[other]["fingerprint"]:
             said.append(f"{one} and {other} are the same network")
     for model, about in evidence.networks.items():
-        if len(about["windows"]) < WINDOWS:
+        if _windows(about) < WINDOWS:
             said.append(f"{model} has fewer than {WINDOWS} convolutions and pools")
     lacking = []
     if problem := evidence.submission.problems.get("analysis.md"):

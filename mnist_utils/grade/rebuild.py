@@ -63,7 +63,9 @@ LARGEST = 10**6  # of a number in a call
 # What is given a number here computes with it; elsewhere a whole one is a size, and a fraction not.
 WEIGHTY = {"min_val", "max_val", "min", "max", "negative_slope", "alpha", "beta", "threshold",
            "value"}  # fmt: skip
-INERT = {"p", "eps", "momentum"}
+WEIGHTY |= {"divisor_override", "correction", "unbiased"}
+INERT = {"p", "momentum"}
+SMALL = 1e-2  # up to which `eps` only keeps from dividing by 0
 
 
 class Call(NamedTuple):
@@ -236,13 +238,14 @@ def _numbers(what: Callable, args: list, kwargs: dict) -> int:
         lists = [[json.dumps(one) for one in many] for many in given if isinstance(many, list)]
         return sum(len(many) - len({*many}) for many in lists)
     if what in ARITHMETIC.values() or what in (Tensor.clamp, F.softplus):
-        return sum(isinstance(one, int | float) for one in _flat([args, kwargs]))
+        return sum(isinstance(one, int | float) and one != 0 for one in _flat([args, kwargs]))
     try:
         usual = {name: one.default for name, one in inspect.signature(what).parameters.items()}
     except (TypeError, ValueError):  # of a built-in function
         usual = {}
     named = [one for name, value in kwargs.items() for one in _flat(value)
              if name not in INERT and value != usual.get(name)
+             and not (name == "eps" and 0 <= value <= SMALL)
              and isinstance(one, int | float) and (name in WEIGHTY or one % 1)]  # fmt: skip
     return len(named) + sum(isinstance(one, float) and one % 1 > 0 for one in _flat(args))
 

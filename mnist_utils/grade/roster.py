@@ -8,9 +8,9 @@ import csv
 import io
 import math
 import re
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +20,8 @@ from mnist_utils.grade.report import Html, grid, out, page
 from mnist_utils.grade.rubric import Rubric
 from mnist_utils.grade.submission import clean, is_hand_in, read_file, read_table
 
-NAMES = ("full name", "student", "name")
+NAMES = ("full name", "student", "name", "vollständiger name", "studierende", "nom complet",
+         "nombre completo", "nome completo")  # fmt: skip
 PARTS_OF_NAMES = ("first name", "last name", "surname")
 LOGINS = ("id number", "sis user id", "sis login id", "login", "username", "github_username",
           "email", "email address", "e-mail")  # fmt: skip
@@ -43,7 +44,9 @@ def hand_ins(folder: Path) -> list[Path]:
     """The folders and archives in a class's folder, one a student; InputError if there is none."""
     if not folder.is_dir():
         raise InputError(f"--class {folder} is not a folder; name the one with all hand-ins")
-    if not (found := sorted(filter(is_hand_in, folder.iterdir()))):
+    ours = {"feedback", "grades"}  # if the class's folder is where the grader writes
+    found = sorted(one for one in folder.iterdir() if is_hand_in(one) and one.name not in ours)
+    if not found:
         raise InputError(f"--class {folder} holds no folder and no zip; each student has one")
     return found
 
@@ -71,22 +74,24 @@ def matched(roster: Roster, found: Sequence[Graded]) -> dict[int, Graded]:
     """Line of the roster -> what was handed in; what fits two, or is fitted by two, fits nobody.
 
     A platform's number at its place in the name decides alone: the rest of such a name is the
-    student's. Otherwise the login or the e-mail, whole or at the end, then the name.
+    student's. Otherwise the login or the e-mail decides, whole or behind what most begin with
+    (`digits-`), then the name. Of two folders of one number the only one with a model.py is taken.
     """
-    result, left = {}, dict(enumerate(found))
-    for fits in (_by_number, _by_login, _by_name):
-        lines = {at: line for at, line in enumerate(roster.lines) if at not in result}
-        pairs = []
-        for number, graded in left.items():
-            measure = {at: fits(line, graded) for at, line in lines.items()}
-            best = max(measure.values(), default=0)
-            pairs += [(at, number) for at, much in measure.items() if much and much == best]
-        lines, numbers = Counter(at for at, _ in pairs), Counter(number for _, number in pairs)
-        for at, number in pairs:
-            if lines[at] == numbers[number] == 1:
-                result[at] = left.pop(number)
-            else:
-                left.pop(number, None)
+    result, left, prefix = {}, list(found), _prefix(roster, found)
+    for fits in (_by_number, lambda line, graded: _by_login(line, graded, prefix), _by_name):
+        lines = [at for at in range(len(roster.lines)) if at not in result]
+        pairs = [(at, one) for at in lines for one in left if fits(roster.lines[at], one)]
+        own = Counter(at for at, one in pairs if one.evidence.submission.code)
+        pairs = [
+            (at, one) for at, one in pairs
+            if fits is not _by_number or own[at] != 1 or one.evidence.submission.code
+        ]  # fmt: skip
+        times = Counter(at for at, _ in pairs) + Counter(id(one) for _, one in pairs)
+        for at, one in pairs:
+            if one in left:
+                left.remove(one)
+            if times[at] == times[id(one)] == 1:
+                result[at] = one
     return result
 
 
@@ -94,38 +99,60 @@ def _cells(line: dict[str, str], names: Sequence[str]) -> list[str]:
     return [value.casefold() for key, value in line.items() if key.lower() in names and value]
 
 
-def _by_number(line: dict[str, str], graded: Graded) -> int:
-    """Moodle's participant or Canvas's student, by the number that the platform wrote."""
-    given = graded.evidence.submission
-    canvas = CANVAS_NAME.match(given.path.name)
+def _stem(graded: Graded) -> str:
+    name = graded.evidence.submission.path.name.casefold().removesuffix(".zip")
+    return unicodedata.normalize("NFKC", name)
+
+
+def _by_number(line: dict[str, str], graded: Graded) -> bool:
+    """The number that Moodle, Canvas or Gradescope wrote for its student."""
+    given, stem = graded.evidence.submission, _stem(graded)
+    canvas, gradescope = CANVAS_NAME.match(stem), re.fullmatch(r"submission_(\d+)", stem)
     return (
-        bool(given.participant)
-        and f"participant {given.participant}" in _cells(line, ("identifier",))
-    ) or (bool(canvas) and canvas[1] in _cells(line, ("id",)))
+        (bool(given.participant)
+        and f"participant {given.participant}" in _cells(line, ("identifier",)))
+        or (bool(canvas) and canvas[1] in _cells(line, ("id",)))
+        or (bool(gradescope) and gradescope[1] in _cells(line, ("submission id",)))
+    )  # fmt: skip
 
 
-def _by_login(line: dict[str, str], graded: Graded) -> int:
-    """Letters of the longest login that is the name of a folder, or its end behind a hyphen."""
-    stem = graded.evidence.submission.path.name.removesuffix(".zip").casefold()
+def _logins(line: dict[str, str]) -> list[str]:
+    return [key for key in _cells(line, LOGINS) if not key.isdecimal()]
+
+
+def _prefix(roster: Roster, found: Sequence[Graded]) -> str:
+    """What stands before the logins in most of a class's names: GitHub's `digits-`, or nothing."""
+    keys = [key for line in roster.lines for key in _logins(line)]
+    ends = (
+        (stem.removesuffix(key), key) for stem in map(_stem, found) for key in keys
+        if stem.endswith(f"-{key}")
+    )  # fmt: skip
+    counts = Counter(prefix for prefix, _ in ends)
+    return min(counts, key=lambda prefix: (-counts[prefix], len(prefix)), default="")
+
+
+def _by_login(line: dict[str, str], graded: Graded, prefix: str) -> bool:
+    """A login or an e-mail is the whole name, or all behind the class's prefix."""
+    stem = _stem(graded)
     if graded.evidence.submission.participant or CANVAS_NAME.match(stem):
-        return 0
-    keys = [key for key in _cells(line, LOGINS) if not key.isdecimal()]
-    return max((len(key) for key in keys if stem == key or stem.endswith(f"-{key}")), default=0)
+        return False
+    return bool({stem, stem.removeprefix(prefix)} & {*_logins(line)})
 
 
-def _by_name(line: dict[str, str], graded: Graded) -> int:
-    """By letters and digits alone, in their order; `Last, First` either way, as Canvas has it."""
-    stem = graded.evidence.submission.path.name
-    parts = [part for part in name_of(line).split(",") if part.strip()]
-    whole = {"".join(map("".join, map(_words, order))) for order in (parts, parts[::-1])}
-    given = stem.partition("_")[0] if CANVAS_NAME.match(stem) else graded.name
-    words = _words(name_of(line))
-    turned = words[-1:] + words[:-1] if CANVAS_NAME.match(stem) else words
-    return bool(words) and "".join(_words(given)) in whole | {"".join(turned)}
+def _by_name(line: dict[str, str], graded: Graded) -> bool:
+    """Word by word in their order; `Last, First` either way. Canvas writes both as one word."""
+    name = name_of(line)
+    parts = [part for part in name.split(",") if part.strip()]
+    orders = {tuple(_words(" ".join(order))) for order in (parts, parts[::-1])}
+    if CANVAS_NAME.match(_stem(graded)):
+        words = _words(name)
+        orders.add((*words[-1:], *words[:-1]))
+        return bool(name) and _stem(graded).partition("_")[0] in map("".join, orders)
+    return bool(name) and tuple(_words(graded.name)) in orders
 
 
 def _words(text: str) -> list[str]:
-    return re.findall(r"[^\W_]+", text.casefold())
+    return re.findall(r"[^\W_]+", unicodedata.normalize("NFKC", text).casefold())
 
 
 class Before(NamedTuple):
@@ -138,23 +165,47 @@ class Before(NamedTuple):
         """As a spreadsheet saved it; nothing if it is not there."""
         if not path.exists():
             return cls({})
-        (columns, *rows), _ = read_table(read_file(path))
+        try:
+            (columns, *rows), _ = read_table(read_file(path))
+        except InputError as error:
+            raise InputError(f"{path} {error}") from None
         lines = [dict(zip(columns, row, strict=False)) for row in rows]
-        return cls({line.get("folder", str(at)): line for at, line in enumerate(lines)})
+        return cls({_key(line.get("folder", "")): line for line in lines})
 
     def of(self, graded: Graded, rubric: Rubric) -> dict[str, str]:
         """The teacher's own points for a submission."""
-        line = self.points.get(out(graded.evidence.submission.path.name, "csv"), {})
-        return {name: line.get(name, "") for name in rubric.teacher}
+        line = self.points.get(_key(graded.evidence.submission.path.name), {})
+        return {name: line.get(name, "").lstrip("'") for name in rubric.teacher}
 
     def lost(self, found: Sequence[Graded], rubric: Rubric) -> bool:
         """Whether points stand there that belong to none of these hand-ins or columns."""
         ours = {*rubric.points, *OURS}
-        kept = {out(one.evidence.submission.path.name, "csv") for one in found}
+        kept = {_key(one.evidence.submission.path.name) for one in found}
         return any(
             value and name not in ours and (folder not in kept or name not in rubric.teacher)
             for folder, line in self.points.items() for name, value in line.items()
         )  # fmt: skip
+
+    def odd(self, found: Sequence[Graded], rubric: Rubric) -> list[str]:
+        """What a teacher wrote that is not points, or more than there are."""
+        return [
+            f"{one.name}, {name}: {value!r} is not a number from 0 to {rubric.teacher[name][0]:g}"
+            for one in found for name, value in self.of(one, rubric).items()
+            if value and not 0 <= _points(value) <= rubric.teacher[name][0]
+        ]  # fmt: skip
+
+
+def _key(folder: str) -> str:
+    """A folder as it stands in a table; a spreadsheet makes 12 of 0012."""
+    return out(folder, "csv").lstrip("'0") or "0"
+
+
+def _points(text: str) -> float:
+    """A cell as a number; nan if it is none."""
+    try:
+        return float(text.replace(",", "."))
+    except ValueError:
+        return math.nan
 
 
 NOTHING = Before({})
@@ -162,12 +213,7 @@ NOTHING = Before({})
 
 def total(graded: Graded, own: dict[str, str]) -> float:
     """The grader's points, and the teacher's as far as they are there."""
-    points = graded.points
-    for value in own.values():
-        with suppress(ValueError):
-            value = float(value.replace(",", "."))
-            points += value if math.isfinite(value) else 0
-    return points
+    return graded.points + sum(filter(math.isfinite, map(_points, own.values())))
 
 
 def to_csv(found: Sequence[Graded], rubric: Rubric, before: Before = NOTHING) -> str:
@@ -177,7 +223,8 @@ def to_csv(found: Sequence[Graded], rubric: Rubric, before: Before = NOTHING) ->
     for graded in found:
         own, folder = before.of(graded, rubric), graded.evidence.submission.path.name
         sums = [graded.points, total(graded, own), most]
-        rows.append([folder, graded.name, *(m.points for m in graded.marks), *own.values(), *sums])
+        mine = [_points(text) if math.isfinite(_points(text)) else text for text in own.values()]
+        rows.append([folder, graded.name, *(m.points for m in graded.marks), *mine, *sums])
     return _csv(rows)
 
 
@@ -201,7 +248,10 @@ def worksheets(
     for file, wanted, column in (("moodle.csv", MOODLE, "Grade"), ("canvas.csv", CANVAS, COLUMN)):
         if not {wanted[0], column if wanted is MOODLE else "ID"} <= {*columns}:
             continue
-        kept = [name for name in columns if name in wanted or (roster and wanted is MOODLE)]
+        column = next((one for one in columns if one.startswith(f"{COLUMN} (")), column)
+        kept = [
+            name for name in columns if name in (*wanted, column) or (roster and wanted is MOODLE)
+        ]
         rows = [[*kept, *[column] * (column not in kept)]]
         for at, line in enumerate(lines):
             if graded := of_line.get(at):
@@ -277,7 +327,7 @@ def to_html(
     tables = {
         "The class": (rows, ["submission", *rubric.points, *rubric.teacher, "total"]),
         "Nothing handed in": ([[name] for name in missing], ()),
-        "Not on the roster": ([[name] for name in unknown], ()),
+        "No line of the roster, or two": ([[name] for name in unknown], ()),
         "What the tables believe": (
             beliefs(found), ["mistake", f"students of {len(found)}", "where"]
         ),

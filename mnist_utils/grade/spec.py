@@ -8,6 +8,7 @@ A network is written down while it runs on digits without content, of which ther
 number so odd that a shape which holds it, or a multiple of it, holds the number of digits.
 """
 
+import copy
 import importlib
 import inspect
 import json
@@ -17,10 +18,12 @@ import types
 from unittest import mock
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from mnist_utils.errors import InputError
+from mnist_utils.grade.rebuild import rebuild
 
 DIGITS = 7919
 CONTAINERS = (nn.Sequential, nn.Module)
@@ -140,13 +143,35 @@ def describe(model: nn.Module) -> dict:
     """A network written down."""
     with torch.no_grad():
         model.eval()(torch.zeros(2, 1, 28, 28))  # lazy layers learn their size; slips show here
+    whole = copy.deepcopy(model)
     tied, model = shared(model), model.to("meta")
     calls, result = record(model, True)
     if [calls, result] != record(model, False):
         raise ValueError("forward does something else in eval() than in train(); use nn.Dropout")
     used = {what["layer"] for what, _, _ in calls if isinstance(what, dict)}
     layers = {name: layer(module) for name, module in model.named_modules() if name in used}
-    return {"calls": calls, "result": result, "layers": layers, "shared": tied}
+    description = {"calls": calls, "result": result, "layers": layers, "shared": tied}
+    _check(description, whole)
+    return description
+
+
+def _check(description: dict, model: nn.Module) -> None:
+    """Whether the calls that were written down are all that `forward` does."""
+    try:
+        built = rebuild(json.loads(json.dumps(description))).module.eval()
+    except InputError:
+        return  # why is said when it is built in earnest
+    for name, layer in zip(description["layers"], built.layers, strict=True):
+        layer.load_state_dict(model.get_submodule(name).state_dict())
+    digits = torch.randn(3, 1, 28, 28)
+    with torch.no_grad():
+        said = [F.log_softmax(one(digits), 1) for one in (built, model)]
+        said[1:] += [F.log_softmax(model(digits).log(), 1)]  # a Softmax at the end is logarithms
+    if not any(torch.allclose(said[0], one, atol=1e-3) for one in said[1:]):
+        raise ValueError(
+            "forward changes a map by way of a part of it (x[:, :4] += 1, a view changed in place) "
+            "or has hooks, which cannot be built again; write it with torch.cat"
+        )
 
 
 def main() -> None:

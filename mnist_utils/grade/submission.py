@@ -91,7 +91,7 @@ class Submission:
     def __post_init__(self):
         name = self.path.resolve().name
         found = MOODLE.match(name)  # else the folder or the archive is named after the student
-        self.name = clean(found[1] if found else name.removesuffix(".zip"))
+        self.name = clean(found[1] if found else re.sub(r"\.zip$", "", name, flags=re.IGNORECASE))
         self.participant = found[2] if found else ""
 
 
@@ -143,7 +143,7 @@ def read(path: Path) -> Submission:
                 reader(found, folder, read_file(_named(folder, name)))
             except InputError as error:
                 if name != "training.toml" or str(error) != "is missing":
-                    found.problems[name] = clean(error)
+                    found.problems[name] = clean(error) + _nearly(folder, name, str(error))
             except Exception as error:  # one file is not another's
                 found.problems[name] = f"cannot be read: {first_line(error)}"
         if found.problems.get("model.py") == "is missing" and any(folder.glob("*.ipynb")):
@@ -160,6 +160,8 @@ def _located(path: Path, place: Path) -> Path:
             if folder.is_file() and unpacked < MOST_ZIPS:
                 unpacked += 1
                 folder = _unpacked(folder, place / str(unpacked))
+            if (clone := folder / "notebooks" / "assignment" / "submission").is_dir():
+                return clone  # of the course's repository, where students work
             if folder.is_dir() and _named(folder, "model.py").exists():
                 return folder
         folders = [*filter(Path.is_dir, [*level, *place.iterdir()])]
@@ -171,7 +173,8 @@ def _located(path: Path, place: Path) -> Path:
 def is_hand_in(path: Path) -> bool:
     """Whether this is a folder or a zip, itself and no link, that somebody may have handed in."""
     is_zip = path.suffix.lower() == ".zip" and path.is_file()
-    return path.name[0] not in "._" and (is_zip or path.is_dir()) and not path.is_symlink()
+    hidden = path.name[0] == "." or path.name == "__MACOSX"
+    return (is_zip or path.is_dir()) and not hidden and not path.is_symlink()
 
 
 def _unpacked(path: Path, place: Path) -> Path:
@@ -180,12 +183,23 @@ def _unpacked(path: Path, place: Path) -> Path:
     try:
         with zipfile.ZipFile(path) as archive:
             packed = [one for one in archive.infolist() if one.filename.lower().endswith(PACKED)]
+            for one in packed:
+                one.filename = one.filename.replace("\\", "/")  # of old programs on Windows
             if len(packed) > MOST_PACKED or sum(one.file_size for one in packed) > LARGEST_PACKED:
                 raise InputError("hand in less: what was asked for, without data and packages")
             archive.extractall(place, packed)  # reads no more of a file than its size says
     except Exception as error:  # zlib's, zipfile's, the system's
         raise InputError(f"{clean(path.name)} cannot be unpacked: {clean(error)}") from None
     return place
+
+
+def _nearly(folder: Path, name: str, problem: str) -> str:
+    """What lies there in place of a missing file: `fields.xlsx`, `model-1.py`."""
+    stem, _, suffix = name.partition(".")
+    near = [path.name for path in folder.iterdir() if path.name.lower().startswith(stem)]
+    if problem != "is missing" or not near:
+        return ""
+    return f"; there is {clean(min(near), 60)}: save it as {suffix.upper()}, called {name}"
 
 
 def _named(folder: Path, name: str) -> Path:

@@ -85,6 +85,8 @@ def _walled(program: str, shown: Sequence[Path]) -> list[str]:
     if os.geteuid() == 0:  # `confine` makes it a user without rights
         command[-1:] = [f"--unshare-{name}" for name in ("ipc", "pid", "net", "uts")]
         command += ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
+    else:  # bwrap's own process would be the user's, who may change it, and is under no bounds
+        command += ["--as-pid-1"]
     for path in ("/tmp", "/dev/shm"):
         command += ["--dev", "/dev"] * (path == "/dev/shm")
         command += ["--size", str(64 << 20), "--perms", "1777", "--tmpfs", path]
@@ -117,8 +119,11 @@ def confine(seconds: str, walled: str, *, alone: bool = False, memory: int = MEM
         _forbid_namespaces()
 
 
-# Machine -> its audit number, and those of the system calls unshare, setns and mount.
-SYSTEM_CALLS = {"x86_64": (0xC000003E, 272, 308, 165), "aarch64": (0xC00000B7, 97, 268, 40)}
+# Machine -> its audit number, and those of the system calls unshare, setns, mount and ptrace.
+SYSTEM_CALLS = {
+    "x86_64": (0xC000003E, 272, 308, 165, 101),
+    "aarch64": (0xC00000B7, 97, 268, 40, 117),
+}
 
 
 def _forbid_namespaces() -> None:
@@ -201,5 +206,5 @@ def _ended(status: int | None, seconds: float, stop: threading.Event, words: lis
     if status in (-signal.SIGXCPU, 128 + signal.SIGXCPU):
         return f"it computed for more than {seconds:g} seconds"
     if status in (-signal.SIGKILL, 128 + signal.SIGKILL):
-        return "it was ended: too much time or memory"
+        return f"it computed for more than {seconds:g} seconds, or took too much memory"
     return "".join(["" if status == 0 else f"it ended with exit status {status}: ", *words])

@@ -115,6 +115,13 @@ CLASS = {
                 ALL),
     "a_table": ({"analysis.md": rows_of(ANALYSIS)}, ALL),
     "a_table_of_columns": ({"analysis.md": rows_of(ANALYSIS, turned=True)}, ALL),
+    "other_headings": (
+        {"analysis.md": ANALYSIS.replace("# Model1", "## 2.1 Modell 1")
+         .replace("# Model2", "<h2>Model2</h2>").replace("# Model3", "# Step 3: class Model3")
+         .replace("- Target", "• Target").replace("- Result:", "- [x] `Result`:")}, ALL),
+    "a_table_below_each": (
+        {"analysis.md": re.sub(r"- (\w+): (.*)", r"| \1 | \2 |", ANALYSIS)}, ALL),
+    "a_clone": (nested("notebooks", "assignment", "submission"), ALL),
     "faster": (
         {"model.py": "import torch\ntorch.set_num_threads(4)\n" + MODEL.replace(
             "self.head = nn", "self.head = torch.compile(nn").replace(
@@ -157,6 +164,18 @@ CLASS = {
                 "        self.other = Model3()\n    def forward(self, x):\n"
                 "        return nn.Identity()(self.other(x))\n"},
                {"steps": (0, "Model1 and Model3 are the same network")}),
+    "turned_twice": (
+        {"model.py": MODEL.replace("images)))", "images.flip(2).flip(2))))"),
+         "fields.csv": re.sub(r"(Model3,.*,)\d+,\d+,[\d.]+$", r"\g<1>7,7,7", FIELDS, flags=re.M)},
+        {"table": (0, "is not known to `describe`")}),
+    "nothing_but_names": (
+        {"model.py": MODEL + "".join(
+            f"\n\nclass {m}(nn.Sequential):\n    def __init__(self):\n        super().__init__("
+            f"nn.MaxPool2d(1), nn.MaxPool2d(1), nn.AvgPool2d(28), nn.Flatten(), nn.Linear(1, 10), "
+            f"nn.Dropout(0.{m[-1]}))\n" for m in MODELS)},
+        {"table": (0, "3 are the least"), "steps": (0, "fewer than 3 convolutions")}),
+    "figures_alone": ({"analysis.md": re.sub(r"(Analysis:).*", r"\1 1", ANALYSIS)},
+                      {"steps": (0, "in words of your own")}),
     "said_thrice": (
         {"analysis.md": "".join(f"# {m}\nTarget: a b c\nResult: a b c\nAnalysis: a b c\n"
                                 for m in MODELS)}, {"steps": (0.5, "the same of two models")}),
@@ -230,11 +249,20 @@ CODE = {
         {"model.py": MODEL.replace("nn.Conv2d(1, 16, 5", "nn.LazyConv2d(16, 5").replace(
             "self.stem(images)", "__import__('torch').cat(self.stem(images).chunk(2, 1), dim=1)")},
         "5610"),
-    "numbers": (in_forward("images = sum(images * (i + 0.5) for i in range(360))"), "5971"),
+    "numbers": (in_forward("images = sum(images * (i + 0.5) for i in range(360))"), "5970"),
     "slopes": (in_forward("for i in range(9): images = nn.functional.elu(images, i + 2)"), "5619"),
-    "bounds": (in_forward("for i in range(9): images = images.clamp(-i, i + 1)"), "5628"),
+    "bounds": (in_forward("for i in range(9): images = images.clamp(-i, i + 1)"), "5627"),
     "bounds_of_layers": (in_forward("for i in range(9): images = nn.Hardtanh(-1, i + 2)(images)"),
                          "5619"),
+    "into_a_slice": (in_forward("images = images.clone(); images[:, :, :4] += 1"),
+                     "by way of a part of it"),
+    "a_view": (in_forward("images = images * 2; images[:, :, :4].relu_()"), "by way of a part"),
+    "a_hook": (in_init("self.stem.register_forward_hook(lambda m, i, o: -o)"), "by way of a part"),
+    "in_eps": (in_forward("for i in range(9): images = nn.functional.layer_norm("
+                          "images, (28, 28), eps=i + 1.5)"), "5619"),
+    "divided": (in_forward("for i in range(9): images = nn.functional.avg_pool2d("
+                           "images, 1, divisor_override=i + 2)"), "5619"),
+    "added_up": (in_forward("images = sum([images, images])"), "5610"),
     "picked_twice": (in_forward("images = images[:, [0, 0, 0]].sum(1, keepdim=True)"), "5612"),
     "joined_to_itself": (
         in_forward("images = __import__('torch').stack([images] * 7).sum(0)"), "5616"),
@@ -475,13 +503,19 @@ def test_the_teacher_s_points_stay_and_count_however_the_table_is_saved(saved, g
     names = ("Ann Müller_11_assignsubmission_file_", "Ann Müller_12_assignsubmission_file_", "=x")
     found = [renamed(good, name) for name in names]
     table = roster.to_csv(found, asked)
-    for own in ("8,12,,", "1,nan,inf,", ",,5.5,"):
+    for own in ("8,12,-2,", "1,nan,inf,", ",8 late,5.5,"):
         table = table.replace("10,10,0,5,20,5,,,,", f"10,10,0,5,20,5,{own}", 1)
     (tmp_path / "class.csv").write_bytes(saved(table))
     before = roster.Before.read(tmp_path / "class.csv")
     again = [*csv.DictReader(io.StringIO(roster.to_csv(found, asked, before)))]
-    assert [row["analysis"] for row in again] == ["12", "nan", ""]
-    assert [row["total"] for row in again] == ["70", "51", "55.5"]
+    assert [row["analysis"] for row in again] == ["12", "nan", "8 late"]
+    assert [row["total"] for row in again] == ["68", "51", "55.5"]
+    assert [text.partition(": ")[2].split()[0] for text in before.odd(found, asked)] == [
+        "'-2'", "'nan'", "'inf'", "'8", "'5.5'",
+    ]  # fmt: skip
+    (tmp_path / "class.csv").write_text(roster.to_csv(found, asked, before))
+    third = roster.to_csv(found, asked, roster.Before.read(tmp_path / "class.csv"))
+    assert third == (tmp_path / "class.csv").read_text()  # as often as it is written
     assert not before.lost(found, asked)
     assert before.lost(found[1:], asked)
 
@@ -490,6 +524,16 @@ CANVAS = ["Student", "ID", "SIS User ID", "SIS Login ID"]
 CLAIMS = {  # columns, lines, folders -> the folder of each line
     "an_end": (["name", "login"], ["Anna,anna", "Anna B,anna-b"], ["digits-anna-b"],
                [None, "digits-anna-b"]),
+    "no_login_yet": (["name", "login"], ["Jo Lee,lee", "Ann,", "Bo,bo", "Cy,cy"],
+                     ["digits-ann-lee", "digits-bo", "digits-cy"],
+                     [None, None, "digits-bo", "digits-cy"]),
+    "run_together": (["name"], ["Ann Alee"], ["Anna Lee"], [None]),
+    "two_accents": (["name"], ["Ann M\u00fcller"], ["Ann Mu\u0308ller"], ["Ann Mu\u0308ller"]),
+    "gradescope": (["Name", "Submission ID"], ["Ann,45678"], ["submission_45678"],
+                   ["submission_45678"]),
+    "twice_handed_in": (["Identifier", "Full name"], ["Participant 77,Ann"],
+                        ["Ann_77_assignsubmission_file_", "Ann_77_assignsubmission_file_2"],
+                        [None]),
     "turned": (["name"], ["Lee Ann", "Ann Lee"], ["Ann Lee", "Lee Ann"], ["Lee Ann", "Ann Lee"]),
     "one_name": (["Identifier", "Full name"], ["Participant 11,Ann Lee", "Participant 12,Ann Lee"],
                  ["Ann Lee_12_assignsubmission_file_"],

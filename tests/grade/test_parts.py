@@ -127,6 +127,10 @@ def test_a_softmax_at_the_end_is_trained_by_its_logarithm():
         assert torch.allclose(again(model)(torch.zeros(2, 1, 28, 28)).exp().sum(1), torch.ones(2))
 
 
+def deep(activation):
+    return [layer() for _ in range(5) for layer in (lambda: nn.Conv2d(4, 4, 3), activation)]
+
+
 class Dead(nn.Module):
     """A layer that is called for nothing."""
 
@@ -154,6 +158,9 @@ class Dead(nn.Module):
         (lambda: [nn.Conv2d(4, 4, 3)], lambda: [nn.Conv2d(4, 4, 3, dilation=2)], False),
         (lambda: [nn.Conv2d(4, 4, 3)], lambda: [nn.Conv2d(4, 4, 3), nn.BatchNorm2d(4)], False),
         (lambda: [nn.BatchNorm2d(4)], lambda: [nn.BatchNorm2d(4, affine=False)], False),
+        (lambda: deep(nn.ReLU), lambda: deep(nn.Identity), False),
+        (lambda: deep(nn.LeakyReLU), lambda: deep(nn.ELU), False),
+        (lambda: [nn.BatchNorm2d(4)], lambda: [nn.BatchNorm2d(4, eps=2e-5)], True),
         (lambda: [nn.PReLU(4, 0.25)], lambda: [nn.LeakyReLU(0.25)], False),
         (lambda: [], lambda: [nn.Dropout(1e-4)], True),
         (lambda: [], lambda: [Dead()], True),
