@@ -1,5 +1,6 @@
-"""What several test files share: the digits, and a command line run in this process."""
+"""What several test files share: digits, goldens, a browser, a command line in this process."""
 
+import difflib
 import os
 import shutil
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from gates import gate
 
 from mnist_utils import data
 from mnist_utils.command import run as run_command
@@ -37,6 +39,11 @@ data.load = lambda directory=None, *, train: (
 )
 
 
+def pytest_addoption(parser):
+    text = "store the goldens anew in tests/goldens/; `git diff` shows what changed"
+    parser.addoption("--overwrite", action="store_true", help=text)
+
+
 def pytest_collection_modifyitems(items):
     here = Path(__file__).parent
     for item in items:
@@ -52,6 +59,25 @@ def train_split():
 @pytest.fixture(scope="session")
 def test_split():
     return data.load(train=False)
+
+
+@pytest.fixture
+def golden(request):
+    """Compare a text with the one stored under a name."""
+
+    def compare(name, text):
+        path = Path(__file__).parent / "goldens" / name
+        if request.config.option.overwrite:
+            path.write_text(text)
+        stored = path.read_text() if path.exists() else ""
+        lines = difflib.unified_diff(
+            stored.splitlines(), text.splitlines(), "stored", "now", "", "", 1, ""
+        )
+        gate(
+            lines, f"tests/goldens/{name}: if this is meant, run `pytest --overwrite` on this test"
+        )
+
+    return compare
 
 
 @pytest.fixture(scope="session")
