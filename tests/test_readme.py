@@ -4,10 +4,10 @@ import re
 import shlex
 import subprocess
 import sys
-from html.parser import HTMLParser
 
 import cmarkgfm
 from gates import gate
+from pages import Page
 
 from mnist_utils.files import ROOT
 
@@ -16,35 +16,15 @@ PAGES = ["README.md", "CONTRIBUTING.md", "results/README.md", "data/README.md", 
 TEXTS = {page: (ROOT / page).read_text() for page in PAGES}
 
 
-class Page(HTMLParser):
-    """Links, pictures, and the text outside code, of a rendered page."""
-
-    def __init__(self, markdown: str):
-        super().__init__()
-        self.links, self.pictures, self.text, self.code = [], [], "", 0
-        unsafe = cmarkgfm.cmark.Options.CMARK_OPT_UNSAFE  # keep HTML, as GitHub does
-        self.feed(cmarkgfm.github_flavored_markdown_to_html(markdown, unsafe))
-
-    def handle_starttag(self, tag, attributes):
-        attributes = dict(attributes)
-        if tag == "a":
-            self.links.append(attributes["href"])
-        if tag == "img":
-            self.pictures.append((attributes["src"], attributes.get("alt", "")))
-        self.code += tag == "code"
-
-    def handle_endtag(self, tag):
-        self.code -= tag == "code"
-
-    def handle_data(self, data):
-        if not self.code:
-            self.text += data
+def rendered(markdown):
+    unsafe = cmarkgfm.cmark.Options.CMARK_OPT_UNSAFE  # keep HTML, as GitHub does
+    return Page(cmarkgfm.github_flavored_markdown_to_html(markdown, unsafe))
 
 
 def test_every_link_and_picture_leads_somewhere_and_every_picture_has_a_text():
     dead, mute = [], []
     for page, text in TEXTS.items():
-        seen = Page(text)
+        seen = rendered(text)
         for target in [*seen.links, *(source for source, _ in seen.pictures)]:
             if not target.startswith("https://"):
                 there = (ROOT / page).parent.joinpath(target.split("#")[0]).exists()
@@ -57,7 +37,7 @@ def test_every_link_and_picture_leads_somewhere_and_every_picture_has_a_text():
 def left_over(markdown):
     """Where a line begins with a mark, GitHub takes it for HTML and shows what follows raw."""
     torn = re.findall(r"^<!--=(?!table\.).*", markdown, re.M)
-    return torn + re.findall(r".*(?:`|\*\*|\]\(|<!--).*", Page(markdown).text)
+    return torn + re.findall(r".*(?:`|\*\*|\]\(|<!--).*", rendered(markdown).text)
 
 
 def test_no_markdown_is_left_over_and_no_figure_s_mark_begins_a_line():

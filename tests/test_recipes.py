@@ -25,10 +25,7 @@ def test_recipes_keep_the_limits_they_promise():
     assert all(settings.epochs <= 20 for settings in RECIPES.values())
 
 
-def test_the_command_line_starts_from_the_recipe(command):
+def test_the_command_line_starts_from_the_recipe_and_names_an_unknown_one(command, refused):
     _, text, _ = command(main, "--recipe", "fast", "--help")
     assert "(default: FastNet)" in text
-
-
-def test_an_unknown_recipe_is_named(refused):
     assert "--recipe 'magic' is not one of" in refused(main, "--recipe", "magic")

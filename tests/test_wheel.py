@@ -31,12 +31,12 @@ def test_it_holds_every_file_of_the_package(wheel):
 
 def test_installed_elsewhere_it_describes_a_network(wheel, tmp_path):
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")
-    words = [sys.executable, "-m", "mnist_utils.describe", "mnist_utils.models:Model3"]
     environment = os.environ | {"PYTHONPATH": str(tmp_path / "site")}
-    done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True,
-                          check=True)  # fmt: skip
-    assert "6,016 parameters; 1,164,180 MACs" in done.stdout
-    where = "import mnist_utils; print(mnist_utils.__file__)"
-    found = subprocess.run([sys.executable, "-c", where], cwd=tmp_path, env=environment,
-                           capture_output=True, text=True, check=True)  # fmt: skip
-    assert found.stdout.startswith(str(tmp_path))
+
+    def said(*words):
+        return subprocess.run([sys.executable, *words], cwd=tmp_path, env=environment,
+                              capture_output=True, text=True, check=True).stdout  # fmt: skip
+
+    told = said("-m", "mnist_utils.describe", "mnist_utils.models:Model3")
+    assert "6,016 parameters; 1,164,180 MACs" in told
+    assert said("-c", "import mnist_utils; print(mnist_utils.__file__)").startswith(str(tmp_path))

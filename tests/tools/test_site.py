@@ -2,34 +2,13 @@
 
 import subprocess
 import sys
-from html.parser import HTMLParser
 from urllib.parse import unquote, urldefrag
 
 import pytest
 from gates import gate
+from pages import Page
 
 from mnist_utils.files import ROOT
-
-
-class Page(HTMLParser):
-    """A page's anchors, its links, the pictures' texts, and what a browser fetches for it."""
-
-    def __init__(self, html: str):
-        super().__init__()
-        self.anchors, self.links, self.fetched, self.texts = set(), [], [], []
-        self.feed(html)
-
-    def handle_starttag(self, tag, attributes):
-        attributes = dict(attributes)
-        self.anchors.add(attributes.get("id"))
-        if tag == "a" and "href" in attributes:
-            self.links.append(attributes["href"])
-        if tag == "link":
-            self.fetched.append(attributes["href"])
-        if "src" in attributes:
-            self.fetched.append(attributes["src"])
-        if tag == "img":
-            self.texts.append(attributes.get("alt", ""))
 
 
 @pytest.fixture(scope="module")
@@ -65,9 +44,9 @@ def test_every_page_is_there_and_its_links_and_pictures_hold(site, pages):
                 dead += [f"{path.name}: {link}"] * (not leads.exists() or not there)
         for what in page.fetched:  # the lab has no icon: data:,
             outside += [f"{path.name}: {what}"] * (":" in what.split("?")[0] and what != "data:,")
-        mute += [f"{path.name}: {text!r}" for text in page.texts if len(text.split()) < 3]
+        mute += [f"{path.name}: {what}" for what, alt in page.pictures if len(alt.split()) < 3]
     assert sum(len(page.fetched) for page in pages.values()) > 100
-    assert sum(len(page.texts) for page in pages.values()) > 30
+    assert sum(len(page.pictures) for page in pages.values()) > 30
     gate(dead, "link to a page and a heading that are there")
     gate(outside, "a reader's browser fetches nothing from elsewhere: bring the file along")
     gate(mute, "say what the picture shows: plots.keep(drawing, name, alt)")
