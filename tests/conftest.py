@@ -23,7 +23,10 @@ torch.set_num_threads(1)
 # What starts jobs, servers, browsers, kernels or trainings: `make check` leaves it out.
 SLOW = (
     "describe/test_timm.py", "describe/test_transformers.py", "grade/test_grading.py", "jobs",
-    "lab", "rehearsal", "reproduce", "serve/test_ray.py", "test_wheel.py", "tools", "train",
+    "lab/test_page.py", "lab/test_widget.py", "rehearsal", "reproduce/test_probes.py",
+    "serve/test_ray.py", "test_wheel.py", "tools/test_bench.py", "tools/test_exercises.py",
+    "tools/test_pairs.py", "tools/test_setup.py", "tools/test_site.py", "train/test_container.py",
+    "train/test_parallel.py", "train/test_run.py",
 )  # fmt: skip
 load = data.load
 
