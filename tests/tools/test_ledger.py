@@ -69,16 +69,3 @@ def test_no_figure_of_a_page_stands_outside_a_mark():
         text = text.replace("95% interval", "")  # the level, chosen and not measured
         outside += [f"{page.relative_to(ROOT)}: {figure}" for figure in FIGURE.findall(text)]
     gate(outside, "put it between marks, <!--=key-->…<!--/-->, and compute it in tools/ledger.py")
-
-
-def test_only_what_has_an_interval_prints_one(found):
-    """A number of parameters has none, nor have CPU seconds."""
-    having = {key for key, claim in found.items() if "to" in claim.interval.split()}
-    assert having == {
-        key
-        for key in found
-        if not key.startswith(("source.", "bench."))
-        and not key.endswith(("gap", "train_accuracy"))
-        and key != "reference.accuracy"  # of one seed
-        and (key.endswith(("accuracy", "errors", "interval")) or key.startswith("ablation."))
-    }

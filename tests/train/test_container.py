@@ -49,8 +49,9 @@ def test_a_job_leaves_its_model_and_its_metrics_and_goes_on_from_its_checkpoint(
     status, out, err = command(main)
     assert status == 0, err
     assert "nothing to resume" in out
-    left = {path.name for path in (box / "model").iterdir()}
-    assert {"model.safetensors", "history.json", "curves.png"} <= left
+    assert {path.name for path in (box / "model").iterdir()} == {
+        "confusion.png", "curves.png", "history.json", "misclassified.png", "model.safetensors"
+    }  # fmt: skip
     assert [path.name for path in (box / "checkpoints").iterdir()] == ["checkpoint.safetensors"]
     assert not (box / "output").exists()
 
