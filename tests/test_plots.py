@@ -14,6 +14,7 @@ from gates import gate
 
 from mnist_utils import plots
 from mnist_utils.files import ROOT
+from tools import pairs
 
 PICTURES = sorted((ROOT / "images").glob("*.png"))
 
@@ -58,7 +59,8 @@ def test_a_notebook_s_pictures_are_those_of_images_whole_and_say_what_they_show(
         border = np.concatenate([opacity[0], opacity[-1], opacity[:, 0], opacity[:, -1]])
         if border.max() > 0:  # ink that touches the border has lost something beyond it
             wrong.append(f"{path.name}: a label is cut off")
-    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+    for source in (source for source in pairs.every() if source.parent == pairs.FOLDER):
+        path = source.with_suffix(".ipynb")
         cells = nbformat.read(path, as_version=4).cells
         for output in (output for cell in cells for output in cell.get("outputs", [])):
             if picture := output.get("data", {}).get("image/png"):
