@@ -26,7 +26,7 @@ def wheel(tmp_path_factory):
 
 def test_it_holds_every_file_of_the_package(wheel):
     packed = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
-    ours = [p for p in PACKAGE.rglob("*.*") if p.suffix != ".pyc" and not p.parent.name[0] == "."]
+    ours = [p for p in PACKAGE.rglob("*.*") if p.suffix != ".pyc" and p.parent.name[0] != "."]
     files = {str(path.relative_to(ROOT)) for path in ours if path.is_file()}
     gate(sorted(packed ^ files), "name its kind in pyproject.toml's package-data")
 
