@@ -91,8 +91,11 @@ def test_an_epoch_s_figures_are_a_count_and_every_digit_s_last_loss_is_kept(trai
     assert row["train_accuracy"] == (said.argmax(1) == split.labels).sum().item() / 128
     assert row["train_loss"] == pytest.approx(losses.mean().item(), abs=1e-5)
     assert torch.allclose(run.losses, losses, atol=1e-5)
-    row = train_epoch(run, split, 2)
+    steps = []
+    row = train_epoch(run, split, 2, lambda *step: steps.append(step))
+    *_, hits = steps[-1]
     assert row["digits"] == 64
+    assert row["train_accuracy"] == hits.item() / 64
     assert row["train_loss"] > losses.mean()  # the harder half
 
 
