@@ -105,6 +105,7 @@ def visit(chromium):
     def open_(address, width=1280, scheme="light", harmless=()):
         window = {"viewport": {"width": width, "height": 1000}, "color_scheme": scheme}
         context, wrong = chromium.new_context(**window), []
+        context.set_default_timeout(120_000)  # a busy machine is slow, and not wrong
         page = context.new_page()
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on("console", lambda said: said.type == "error" and wrong.append(said.text))
