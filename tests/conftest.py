@@ -1,5 +1,6 @@
-"""What several test files share: the digits, and a command line run in this process."""
+"""What several test files share: digits, goldens, a browser, a command line in this process."""
 
+import difflib
 import os
 import shutil
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from gates import gate
 
 from mnist_utils import data
 from mnist_utils.command import run as run_command
@@ -21,7 +23,10 @@ torch.set_num_threads(1)
 # What starts jobs, servers, browsers, kernels or trainings: `make check` leaves it out.
 SLOW = (
     "describe/test_timm.py", "describe/test_transformers.py", "grade/test_grading.py", "jobs",
-    "lab", "rehearsal", "reproduce", "serve/test_ray.py", "test_wheel.py", "tools", "train",
+    "lab/test_page.py", "lab/test_widget.py", "rehearsal", "reproduce/test_probes.py",
+    "serve/test_ray.py", "test_wheel.py", "tools/test_bench.py", "tools/test_exercises.py",
+    "tools/test_pairs.py", "tools/test_setup.py", "tools/test_site.py", "train/test_container.py",
+    "train/test_parallel.py", "train/test_run.py",
 )  # fmt: skip
 load = data.load
 
@@ -35,6 +40,11 @@ def bundle(train: bool) -> data.Split:
 data.load = lambda directory=None, *, train: (
     load(directory, train=train) if directory else bundle(train)
 )
+
+
+def pytest_addoption(parser):
+    text = "store the goldens anew in tests/goldens/; `git diff` shows what changed"
+    parser.addoption("--overwrite", action="store_true", help=text)
 
 
 def pytest_collection_modifyitems(items):
@@ -52,6 +62,25 @@ def train_split():
 @pytest.fixture(scope="session")
 def test_split():
     return data.load(train=False)
+
+
+@pytest.fixture
+def golden(request):
+    """Compare a text with the one stored under a name."""
+
+    def compare(name, text):
+        path = Path(__file__).parent / "goldens" / name
+        if request.config.option.overwrite:
+            path.write_text(text)
+        stored = path.read_text() if path.exists() else ""
+        lines = difflib.unified_diff(
+            stored.splitlines(), text.splitlines(), "stored", "now", "", "", 1, ""
+        )
+        gate(
+            lines, f"tests/goldens/{name}: if this is meant, run `pytest --overwrite` on this test"
+        )
+
+    return compare
 
 
 @pytest.fixture(scope="session")
@@ -76,6 +105,7 @@ def visit(chromium):
     def open_(address, width=1280, scheme="light", harmless=()):
         window = {"viewport": {"width": width, "height": 1000}, "color_scheme": scheme}
         context, wrong = chromium.new_context(**window), []
+        context.set_default_timeout(120_000)  # a busy machine is slow, and not wrong
         page = context.new_page()
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on("console", lambda said: said.type == "error" and wrong.append(said.text))

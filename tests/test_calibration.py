@@ -18,12 +18,8 @@ def test_the_temperature_of_calibrated_probabilities_is_1_and_a_known_one_is_fou
     fitted = calibration.fit_temperature(drawn.log_probabilities, drawn.labels)
     assert fitted == pytest.approx(1, abs=0.03)
     too_sure = (3 * drawn.log_probabilities).log_softmax(1)
-    assert calibration.fit_temperature(too_sure, drawn.labels) == pytest.approx(
-        3 * fitted, rel=1e-3
-    )
-
-
-def test_a_temperature_changes_confidence_and_no_prediction(drawn):
+    again = calibration.fit_temperature(too_sure, drawn.labels)
+    assert again == pytest.approx(3 * fitted, rel=1e-3)
     softened = calibration.at_temperature(drawn, 2.0)
     assert torch.equal(softened.predictions, drawn.predictions)
     assert (softened.confidence < drawn.confidence).all()
@@ -36,10 +32,8 @@ def test_bins_hold_every_digit_once_and_calibrated_ones_lie_on_the_diagonal(draw
     sure = Evaluation((5 * drawn.log_probabilities).log_softmax(1), drawn.labels)
     *_, last = calibration.reliability(sure, (0, 0.5, 1.0))
     assert last.confidence - last.accuracy > 0.1
-
-
-def test_a_confidence_on_an_edge_falls_into_the_bin_above_and_one_into_the_last():
+    # A confidence on an edge falls into the bin above, and 1 into the last.
     half = torch.tensor([[0.5, 0.5] + [0.0] * 8]).log()
     certain = torch.tensor([[1.0] + [0.0] * 9]).log()
-    drawn = Evaluation(torch.cat([half, certain]), torch.tensor([0, 0]))
-    assert [b.count for b in calibration.reliability(drawn, (0.0, 0.5, 0.9, 1.0))] == [0, 1, 1]
+    edges = Evaluation(torch.cat([half, certain]), torch.tensor([0, 0]))
+    assert [b.count for b in calibration.reliability(edges, (0.0, 0.5, 0.9, 1.0))] == [0, 1, 1]

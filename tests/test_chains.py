@@ -24,9 +24,8 @@ def test_a_notation_is_the_network_that_one_writes_by_hand():
     assert models.build("16C5")(torch.zeros(2, 1, 28, 28)).shape == (2, 10)
 
 
-@pytest.mark.parametrize(
-    ("name", "said"),
-    [
+def test_what_is_no_network_is_refused_and_a_row_that_does_not_fit_says_why():
+    for name, said in (
         ("16C5-MP", "model='16C5-MP' is unknown"),
         ("", "model='' is unknown"),
         ("16C29", "row 1: a window of 29 does not fit a map of 28"),
@@ -34,16 +33,10 @@ def test_a_notation_is_the_network_that_one_writes_by_hand():
         ("8C3-MP2d2", "row 4: maxpool has no d"),
         ("8C15d2", "row 1: a window of 29 does not fit a map of 28"),
         ("9999C3", "row 1: out cannot be 9999"),
-    ],
-)
-def test_what_is_no_network_is_refused(name, said):
-    with pytest.raises(InputError, match=said):
-        models.build(name)
-
-
-@pytest.mark.parametrize(
-    ("rows", "said"),
-    [
+    ):
+        with pytest.raises(InputError, match=said):
+            models.build(name)
+    for rows, said in (
         ([{"kind": "lstm"}], "row 1: 'lstm' is no layer here; there are conv, norm"),
         ([{"kind": "relu", "k": 3}], "row 1: relu has no k"),
         ([{"kind": "conv", "k": 2.5}], "row 1: k cannot be 2.5"),
@@ -52,11 +45,9 @@ def test_what_is_no_network_is_refused(name, said):
         ([{"kind": "linear"}, {"kind": "norm"}], "row 2: norm needs a map"),
         ([{"kind": "pad", "p": -14}], "row 1: a window of 1 does not fit a map of 0"),
         ([{"kind": "dropout", "rate": 1.0}], "row 1: rate cannot be 1.0"),
-    ],
-)  # fmt: skip
-def test_a_row_that_does_not_fit_says_why(rows, said):
-    with pytest.raises(InputError, match=said):
-        chains.build(rows)
+    ):
+        with pytest.raises(InputError, match=said):
+            chains.build(rows)
 
 
 def test_a_chain_is_trained_by_its_notation_and_read_back(tmp_path):

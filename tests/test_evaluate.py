@@ -3,6 +3,7 @@ import math
 
 import pytest
 import torch
+from gates import gate
 
 from mnist_utils import models, results, weights
 from mnist_utils.config import TrainConfig
@@ -19,18 +20,22 @@ from mnist_utils.reproduce.plan import WEIGHTS
 from mnist_utils.train.run import splits
 
 
-@pytest.mark.parametrize("name", WEIGHTS)
-def test_committed_weights_give_the_committed_numbers(name):
-    history = results.history(name)
-    _, about = weights.load_tensors(results.path(name, ".safetensors"))
-    config = TrainConfig.from_dict(about["config"])
-    model = results.network(name)
-    result = evaluate(model, splits(config, None)[1])
-    assert about["config"] == history["config"]
-    assert result.n_errors == history["errors"] == results.runs(name)[0]["errors"]
-    assert result.accuracy == pytest.approx(history["held_out_accuracy"], abs=1e-12)
-    assert result.loss == pytest.approx(history["held_out_loss"], rel=1e-4)  # of float32 sums
-    assert sum(p.numel() for p in model.parameters()) == history["parameters"]
+def test_committed_weights_give_the_committed_numbers():
+    wrong = []
+    for name in WEIGHTS:
+        history = results.history(name)
+        _, about = weights.load_tensors(results.path(name, ".safetensors"))
+        model = results.network(name)
+        result = evaluate(model, splits(TrainConfig.from_dict(about["config"]), None)[1])
+        true = {
+            "config": about["config"] == history["config"],
+            "errors": result.n_errors == history["errors"] == results.runs(name)[0]["errors"],
+            "accuracy": result.accuracy == pytest.approx(history["held_out_accuracy"], abs=1e-12),
+            "loss": result.loss == pytest.approx(history["held_out_loss"], rel=1e-4),  # float32
+            "size": sum(p.numel() for p in model.parameters()) == history["parameters"],
+        }
+        wrong += [f"results/{name}: another {what}" for what, holds in true.items() if not holds]
+    gate(wrong, "restore results/ with git, or measure again with `make reproduce`")
 
 
 def test_wilson_interval_equals_its_formula():
@@ -60,12 +65,8 @@ def test_everything_follows_from_log_probabilities():
     assert result.loss == pytest.approx(-(3 * math.log(0.91) + math.log(0.01)) / 4)
     assert (result.confusion[2, 1], result.confusion.sum(), result.confusion.trace()) == (1, 4, 3)
     assert result.confidence.tolist() == pytest.approx([0.91] * 4)
-
-
-def test_the_surest_mistakes_come_first():
     probabilities = torch.full((3, 10), 0.01)
-    for digit, sure in enumerate((0.5, 0.9, 0.7)):
-        probabilities[digit, 1] = sure
+    probabilities[:, 1] = torch.tensor([0.5, 0.9, 0.7])
     result = Evaluation(probabilities.log(), torch.tensor([0, 0, 0]))
     assert result.most_confident_mistakes(2).tolist() == [1, 2]
 
@@ -81,19 +82,17 @@ def test_an_uneven_last_batch_counts_and_order_and_mode_stay(test_split):
     assert torch.allclose(in_batches, one_by_one, atol=1e-5)
 
 
-def test_command_line_prints_text_and_json(command):
+def test_command_line_prints_text_and_json_and_refuses_what_holds_no_weights(
+    command, refused, tmp_path
+):
     _, text, _ = command(main)
     status, out, _ = command(main, "--json")
     result = json.loads(out)
     assert status == 0
     assert f"errors    {result['errors']} of 10,000" in text
-    assert [row["index"] for row in result["mistakes"]] == sorted(
-        map(int, text.rsplit(":", 1)[1].split())
-    )
+    told = sorted(map(int, text.rsplit(":", 1)[1].split()))
+    assert [row["index"] for row in result["mistakes"]] == told
     assert sum(map(sum, result["confusion"])) == 10_000
-
-
-def test_command_line_refuses_what_holds_no_weights(refused, tmp_path):
     assert "does not exist" in refused(main, tmp_path / "none.safetensors")
     noise = tmp_path / "noise.safetensors"
     noise.write_bytes(bytes(range(256)) * 8)

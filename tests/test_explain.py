@@ -67,17 +67,13 @@ def gradient(model, images):
     return found
 
 
-@pytest.mark.parametrize("places", [(2,), (3, 2), (3, 1, 1), ((3, 2), (2, 1), (1, 0), (2, 3))])
-def test_without_ties_a_pool_that_shares_is_torch_s(places):
-    pool, maps = nn.MaxPool2d(*places), torch.randperm(432).view(2, 3, 9, 8) / 432 - 2
-    shared = sharing_ties(pool_alone := nn.Sequential(pool))
-    torch.testing.assert_close(shared(maps), pool_alone(maps), rtol=0, atol=1e-3)
-    torch.testing.assert_close(
-        gradient(shared, maps), gradient(pool_alone, maps), rtol=0, atol=0.01
-    )
-
-
-def test_units_tied_but_for_rounding_share_the_gradient():
+def test_a_pool_that_shares_is_torch_s_and_units_tied_but_for_rounding_share_the_gradient():
+    for places in ((2,), (3, 2), (3, 1, 1), ((3, 2), (2, 1), (1, 0), (2, 3))):
+        pool, maps = nn.MaxPool2d(*places), torch.randperm(432).view(2, 3, 9, 8) / 432 - 2
+        shared = sharing_ties(alone := nn.Sequential(pool))
+        torch.testing.assert_close(shared(maps), alone(maps), rtol=0, atol=1e-3)
+        both = gradient(shared, maps), gradient(alone, maps)
+        torch.testing.assert_close(*both, rtol=0, atol=0.01)
     shared = sharing_ties(nn.Sequential(nn.MaxPool2d(2)))
     maps = torch.tensor([[1, 1 + 1e-6], [0.5, 1 - 1e-6]]).view(1, 1, 2, 2)
     third = 2 / 3  # the derivative of 1 squared, in three
@@ -95,7 +91,7 @@ def test_a_digit_s_effective_field_does_not_hang_on_the_last_bit(test_split):
     assert (one - other).abs().max() < 1e-3 * one.max()
 
 
-def test_a_probe_finds_what_is_linear_and_a_grid_what_a_mean_throws_away():
+def test_a_probe_finds_what_is_linear_and_a_grid_what_a_mean_throws_away(test_split):
     """A pixel lit left or right: the mean over the map is the same, that of its halves is not."""
     labels = torch.arange(400) % 2
     images = torch.zeros(400, 1, 6, 6)
@@ -109,10 +105,6 @@ def test_a_probe_finds_what_is_linear_and_a_grid_what_a_mean_throws_away():
         answers = linear_probe(features, labels)(features).argmax(1)
         found[grid] = (answers == labels).double().mean().item()
     assert found == {1: 0.5, 3: 1.0}
-
-
-def test_a_mean_is_gap_s(test_split):
-    torch.manual_seed(0)
-    model, images = Model3().eval(), data.standardize(test_split.images[:50])
-    maps = model.block3(model.block2(model.pool(model.block1(images))))
-    assert torch.allclose(means_of(model, images, "block3"), maps.mean((2, 3)), atol=1e-5)
+    model, digits = Model3().eval(), data.standardize(test_split.images[:50])
+    maps = model.block3(model.block2(model.pool(model.block1(digits))))
+    assert torch.allclose(means_of(model, digits, "block3"), maps.mean((2, 3)), atol=1e-5)

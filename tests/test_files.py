@@ -4,9 +4,11 @@ from mnist_utils.errors import InputError
 from mnist_utils.files import write_atomically
 
 
-def test_a_failed_write_keeps_the_old_content(tmp_path, monkeypatch):
+def test_a_failed_write_keeps_the_old_content_and_is_refused_by_name(tmp_path, monkeypatch):
     file = tmp_path / "file"
     write_atomically(file, b"old")
+    with pytest.raises(InputError, match="cannot write"):
+        write_atomically(file / "inside", "text")
 
     def full(*_):
         raise OSError(28, "No space left")
@@ -15,9 +17,3 @@ def test_a_failed_write_keeps_the_old_content(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="No space left"):
         write_atomically(file, b"new")
     assert file.read_bytes() == b"old"
-
-
-def test_a_folder_that_is_a_file_is_refused(tmp_path):
-    (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="cannot write"):
-        write_atomically(tmp_path / "file" / "inside", "text")

@@ -1,89 +1,53 @@
-"""README as its readers see it: through GitHub's own parser."""
+"""README and its sisters as their readers see them: through GitHub's own parser."""
 
 import re
 import shlex
 import subprocess
 import sys
-from html.parser import HTMLParser
-from pathlib import Path
 
 import cmarkgfm
-import pytest
+from gates import gate
+from pages import Page
 
-ROOT = Path(__file__).resolve().parent.parent
-PAGES = [
-    ROOT / name
-    for name in (
-        "README.md",
-        "CONTRIBUTING.md",
-        "results/README.md",
-        "data/README.md",
-        "notebooks/LAB.md",
-        "notebooks/TEACHING.md",
-        "mnist_utils/jobs/iam/README.md",
-    )
-]
+from mnist_utils.files import ROOT
+
+PAGES = ["README.md", "CONTRIBUTING.md", "results/README.md", "data/README.md", "notebooks/LAB.md",
+         "notebooks/TEACHING.md", "mnist_utils/jobs/iam/README.md"]  # fmt: skip
+TEXTS = {page: (ROOT / page).read_text() for page in PAGES}
 
 
-class Page(HTMLParser):
-    """Links, pictures, and the text outside code, of a rendered page."""
-
-    def __init__(self, markdown: str):
-        super().__init__()
-        self.links, self.pictures, self.text, self.code = [], [], "", 0
-        unsafe = cmarkgfm.cmark.Options.CMARK_OPT_UNSAFE  # keep HTML, as GitHub does
-        self.feed(cmarkgfm.github_flavored_markdown_to_html(markdown, unsafe))
-
-    def handle_starttag(self, tag, attributes):
-        attributes = dict(attributes)
-        if tag == "a":
-            self.links.append(attributes["href"])
-        if tag == "img":
-            self.pictures.append((attributes["src"], attributes.get("alt", "")))
-        self.code += tag == "code"
-
-    def handle_endtag(self, tag):
-        self.code -= tag == "code"
-
-    def handle_data(self, data):
-        if not self.code:
-            self.text += data
+def rendered(markdown):
+    unsafe = cmarkgfm.cmark.Options.CMARK_OPT_UNSAFE  # keep HTML, as GitHub does
+    return Page(cmarkgfm.github_flavored_markdown_to_html(markdown, unsafe))
 
 
-@pytest.fixture(params=PAGES, ids=lambda path: str(path.relative_to(ROOT)))
-def page(request):
-    return request.param, Page(request.param.read_text())
+def test_every_link_and_picture_leads_somewhere_and_every_picture_has_a_text():
+    dead, mute = [], []
+    for page, text in TEXTS.items():
+        seen = rendered(text)
+        for target in [*seen.links, *(source for source, _ in seen.pictures)]:
+            if not target.startswith("https://"):
+                there = (ROOT / page).parent.joinpath(target.split("#")[0]).exists()
+                dead += [] if there else [f"{page}: {target}"]
+        mute += [f"{page}: {source}" for source, alt in seen.pictures if len(alt.split()) < 3]
+    gate(dead, "link to a file that is there")
+    gate(mute, "say in alt= what the picture shows")
 
 
-def test_every_link_and_picture_leads_somewhere(page):
-    path, seen = page
-    for target in [*seen.links, *(source for source, _ in seen.pictures)]:
-        if not target.startswith("https://"):
-            assert (path.parent / target).exists(), target
+def left_over(markdown):
+    """Where a line begins with a mark, GitHub takes it for HTML and shows what follows raw."""
+    torn = re.findall(r"^<!--=(?!table\.).*", markdown, re.M)
+    return torn + re.findall(r".*(?:`|\*\*|\]\(|<!--).*", rendered(markdown).text)
 
 
-def test_every_picture_has_a_text_in_its_place(page):
-    assert all(len(alt.split()) >= 3 for _, alt in page[1].pictures)
+def test_no_markdown_is_left_over_and_no_figure_s_mark_begins_a_line():
+    assert left_over("Beyond\n<!--=a.b-->35 times<!--/--> `fast` is [dead](link).")
+    assert left_over("Beyond\n\n<!-- --> `fast`")
+    wrong = [f"{page}: {line}" for page, text in TEXTS.items() for line in left_over(text)]
+    gate(wrong, "no mark may begin a line: break the line elsewhere")
 
 
-def test_no_markdown_is_left_over(page):
-    """Where a line began with a mark, GitHub took it for HTML and showed what followed raw."""
-    assert not re.search(r"`|\*\*|\]\(|<!--", page[1].text)
-
-
-def test_no_figure_s_mark_begins_a_line(page):
-    """GitHub would end the paragraph there, even where no Markdown is left over."""
-    lines = page[0].read_text().splitlines()
-    torn = [
-        line for line in lines if line.startswith("<!--=") and not line.startswith("<!--=table.")
-    ]
-    assert torn == []
-
-
-def test_the_test_sees_a_mark_that_begins_a_line():
-    broken = Page("Beyond\n<!--=a.b-->35 times<!--/--> `fast` is [dead](link).")
-    assert "`fast` is [dead](link)" in broken.text
-    assert not broken.links
+COMMANDS = ("make ", "python -m ")
 
 
 def commands(text: str) -> list[list[str]]:
@@ -94,9 +58,7 @@ def commands(text: str) -> list[list[str]]:
     return [shlex.split(line, comments=True) for line in lines if line.startswith(COMMANDS)]
 
 
-COMMANDS = ("make ", "python -m ")
-EVERY = [words for path in PAGES for words in commands(path.read_text())]
-ASKED = sorted({words[2] for words in EVERY if words[0] == "python"})
+EVERY = [(page, words) for page, text in TEXTS.items() for words in commands(text)]
 
 
 def test_the_workflow_begins_with_the_oldest_python_that_is_promised():
@@ -106,21 +68,36 @@ def test_the_workflow_begins_with_the_oldest_python_that_is_promised():
 
 
 def test_every_target_exists_also_in_the_workflows():
-    runs = [re.findall(r"run: (make .*)", p.read_text()) for p in ROOT.glob(".github/workflows/*")]
-    assert len(runs) == 3
-    assert all(runs)
-    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
-    asked = [words[1:] for words in EVERY if words[0] == "make"]
-    asked += [run.split()[1:] for run_ in runs for run in run_]
+    asked = [(page, words[1:]) for page, words in EVERY if words[0] == "make"]
+    for path in ROOT.glob(".github/workflows/*"):
+        runs = re.findall(r"run: make (.*)", path.read_text())
+        assert runs, f"{path.name} makes nothing"
+        asked += [(path.name, run.split()) for run in runs]
     assert len(asked) > 6
-    for words in asked:
-        assert all(word in targets for word in words if "=" not in word), words
+    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+    gate(
+        (
+            f"{page}: make {word}"
+            for page, words in asked
+            for word in words
+            if "=" not in word and word not in targets
+        ),
+        "name one of Makefile's targets",
+    )
 
 
-@pytest.mark.parametrize("module", ASKED)
-def test_every_command_answers_help_and_has_the_options_that_a_page_gives_it(module):
-    words = [sys.executable, "-m", module, "--help"]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
-    given = [word for words in EVERY if words[2:3] == [module] for word in words[3:]]
-    options = re.findall(r"--[\w-]+", done.stdout)
-    assert [word for word in given if word.startswith("--") and word not in options] == []
+def test_every_command_answers_help_and_has_the_options_that_a_page_gives_it():
+    helps, wrong = {}, []
+    for page, words in EVERY:
+        if words[0] == "python":
+            if (module := words[2]) not in helps:
+                ask = [sys.executable, "-m", module, "--help"]
+                done = subprocess.run(ask, cwd=ROOT, capture_output=True, text=True, check=False)
+                wrong += [f"{page}: python -m {module} fails: {done.stderr}"] * bool(
+                    done.returncode
+                )
+                helps[module] = re.findall(r"--[\w-]+", done.stdout)
+            options = [word for word in words[3:] if word.startswith("--")]
+            wrong += [f"{page}: {module} {o}" for o in options if o not in helps[module]]
+    assert len(helps) >= 3
+    gate(wrong, "name a command and options that there are")

@@ -5,13 +5,10 @@ import pytest
 from mnist_utils.receptive_field import Window, receptive_field, variance
 
 
-def test_vgg_16_by_its_published_figures():
+def test_vgg_16_by_its_published_figures_and_dilation_and_stride_by_hand():
     stages = [2, 2, 3, 3, 3]
     windows = [w for n in stages for w in [Window(3)] * n + [Window(2, stride=2)]]
     assert receptive_field(windows) == (212, 32)
-
-
-def test_dilation_widens_and_stride_multiplies():
     assert receptive_field([]) == (1, 1)
     assert receptive_field([Window(3, dilation=4)]) == (9, 1)
     assert receptive_field([Window(1, stride=3), Window(3)]) == (7, 3)

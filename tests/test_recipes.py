@@ -3,15 +3,6 @@ from mnist_utils.recipes import RECIPES
 from mnist_utils.train.__main__ import main
 
 
-def test_the_reference_is_the_source_s_recipe():
-    config = RECIPES["reference"]
-    assert (config.epochs, config.batch_size, config.lr) == (20, 32, 0.001)
-    assert (config.rotation, config.fill, config.holes, config.hole_min, config.hole_max) == (
-        7.0, 1.0, 3, 4, 5
-    )  # fmt: skip
-    assert (config.schedule, config.weight_decay, config.label_smoothing) == ("constant", 0, 0)
-
-
 def test_recipes_keep_the_limits_they_promise():
     size = {
         name: sum(p.numel() for p in models.build(settings.model).parameters())
@@ -25,10 +16,7 @@ def test_recipes_keep_the_limits_they_promise():
     assert all(settings.epochs <= 20 for settings in RECIPES.values())
 
 
-def test_the_command_line_starts_from_the_recipe(command):
+def test_the_command_line_starts_from_the_recipe_and_names_an_unknown_one(command, refused):
     _, text, _ = command(main, "--recipe", "fast", "--help")
     assert "(default: FastNet)" in text
-
-
-def test_an_unknown_recipe_is_named(refused):
     assert "--recipe 'magic' is not one of" in refused(main, "--recipe", "magic")

@@ -1,22 +1,13 @@
 """The table on paper against `describe`, and each mistake recognised in any network."""
 
 import pytest
+import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
 from mnist_utils.checks import recurrence
-from mnist_utils.checks.recurrence import (
-    MISTAKES,
-    NAMED,
-    Layer,
-    Row,
-    causes,
-    column_with,
-    diagnose,
-    pixels_read,
-    table,
-)
+from mnist_utils.checks.recurrence import MISTAKES, NAMED, Layer, Row, table
 from mnist_utils.describe import describe
 from mnist_utils.errors import InputError
 from mnist_utils.receptive_field import Window
@@ -70,7 +61,7 @@ def test_a_mistake_is_recognised_in_any_network(name, layers):
     mistake = NAMED[name]
     for rule in mistake.rules:
         try:
-            column = column_with(mistake, rule, layers)
+            column = recurrence.column_with(mistake, rule, layers)
         except (InputError, ZeroDivisionError):
             continue  # believing this, one would have seen that the network cannot be
         rows = [
@@ -79,7 +70,7 @@ def test_a_mistake_is_recognised_in_any_network(name, layers):
         ]
         if recurrence.by_corners(rows, layers):
             continue  # the same numbers, counted from the pixels' corners
-        for finding in diagnose(rows, layers):
+        for finding in recurrence.diagnose(rows, layers):
             assert finding.follows or name in finding.mistakes
 
 
@@ -92,7 +83,7 @@ def test_every_mistake_has_a_name_of_its_own_and_changes_some_table():
         image = Row(image, 1, 1, 0.0)
         right = [getattr(row, mistake.column) for row in table(chain, image)]
         for rule in mistake.rules:
-            assert column_with(mistake, rule, chain, image) != right, mistake.name
+            assert recurrence.column_with(mistake, rule, chain, image) != right, mistake.name
 
 
 def with_fields(fields):
@@ -100,9 +91,8 @@ def with_fields(fields):
     return [row._replace(receptive_field=value) for row, value in rows]
 
 
-@pytest.mark.parametrize(
-    ("fields", "names"),
-    [
+def test_the_causes_of_a_table_and_what_follows_from_a_wrong_entry_is_not_counted_again():
+    for fields, names in (
         ([3, 5, 7, 8, 12, 16, 20, 24, 28], []),
         ([3, 5, 7, 9, 13, 17, 21, 25, 29], ["jump before size"]),
         ([3, 5, 7, 14, 18, 22, 26, 30, 34], ["a pool doubles the field"]),
@@ -110,32 +100,23 @@ def with_fields(fields):
         ([3, 5, 7, 8, 10, 12, 14, 16, 18], ["jump ignored"]),
         ([3, 5, 7, 8, 12, 16, 20, 28, 28], ["one row early"]),
         ([3, 5, 7, 8, 12, 17, 21, 25, 29], [None]),
-    ],
-)
-def test_the_causes_of_a_table(fields, names):
-    assert [name for name, _ in causes(diagnose(with_fields(fields), MODEL3))] == names
-
-
-def test_what_follows_from_a_wrong_entry_is_not_counted_again():
-    findings = diagnose(with_fields([3, 5, 7, 14, 18, 22, 26, 30, 34]), MODEL3)
+    ):
+        findings = recurrence.diagnose(with_fields(fields), MODEL3)
+        assert [name for name, _ in recurrence.causes(findings)] == names, fields
+    findings = recurrence.diagnose(with_fields([3, 5, 7, 14, 18, 22, 26, 30, 34]), MODEL3)
     assert [finding.follows for finding in findings] == [False] + [True] * 5
 
 
-def test_starts_from_the_corner_of_a_pixel_are_right_and_mixed_ones_are_not():
-    rows = [row._replace(start=row.start + 0.5) for row in table(MODEL3)]
-    assert diagnose(rows, MODEL3) == []
-    assert diagnose([*rows[:-1], table(MODEL3)[-1]], MODEL3)
-
-
-def test_a_lone_unit_has_no_neighbour_so_that_its_jump_is_free():
-    *rows, last = table(MODEL3)
-    assert diagnose([*rows, last._replace(jump=2)], MODEL3) == []
-    assert diagnose([*rows, last._replace(jump=5)], MODEL3)
+def test_corners_of_a_pixel_and_a_lone_unit_s_jump_are_free_and_mixed_starts_are_not():
+    *rows, last = right = table(MODEL3)
+    corners = [row._replace(start=row.start + 0.5) for row in right]
+    for fine in (corners, [*rows, last._replace(jump=2)]):
+        assert recurrence.diagnose(fine, MODEL3) == []
+    for wrong in ([*corners[:-1], last], [*rows, last._replace(jump=5)]):
+        assert recurrence.diagnose(wrong, MODEL3)
 
 
 def test_pixels_read_are_those_that_a_gradient_reaches():
-    import torch
-
     chain = [POOL, Layer(Window(3, dilation=2)), Layer(Window(3, dilation=3))]
     net = network(chain).eval()
     net[0] = nn.AvgPool2d(2)
@@ -143,4 +124,4 @@ def test_pixels_read_are_those_that_a_gradient_reaches():
         nn.init.ones_(convolution.weight)
     image = torch.rand(1, 1, 40, 40, requires_grad=True)
     net(image)[0, 0, 0, 0].backward()
-    assert int((image.grad != 0).sum()) == len(pixels_read(chain)) ** 2
+    assert int((image.grad != 0).sum()) == len(recurrence.pixels_read(chain)) ** 2

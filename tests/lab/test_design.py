@@ -57,16 +57,13 @@ IN_THE_PAGE = """(rows, lab) => {
 }"""
 
 
-def test_the_page_counts_as_describe_does(designs, javascript):
+def test_the_page_has_chains_kinds_and_counts_as_describe_does(designs, javascript):
+    assert javascript("(given, lab) => lab.KINDS", [0]) == [chains.KINDS]
     expected = [numbers_or_problem(rows) for rows in designs]
     assert sum(isinstance(e, list) for e in expected) > DESIGNS / 4
     assert sum(isinstance(e, str) for e in expected) > DESIGNS / 20
     for rows, said, truth in zip(designs, javascript(IN_THE_PAGE, designs), expected, strict=True):
         assert said == truth, rows
-
-
-def test_the_page_has_the_kinds_that_chains_has(javascript):
-    assert javascript("(given, lab) => lab.KINDS", [0]) == [chains.KINDS]
 
 
 @pytest.fixture(scope="module")
@@ -126,9 +123,7 @@ def test_forward_and_backward_are_torch_s(sound, javascript):
         outputs.append(output.detach().flatten().tolist())
         pixels = image.detach().flatten().tolist()
         given.append([rows, base64(design.weights_of(network)), pixels])
-    for rows, ours, theirs in zip(sound, javascript(FORWARD, given), outputs, strict=False):
-        ours, theirs = (torch.tensor(v, dtype=torch.float32) for v in (ours, theirs))
-        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5, msg=str(rows))
-    for rows, ours, theirs in zip(sound, javascript(GRADIENT, given), gradients, strict=False):
-        ours, theirs = (torch.tensor(v, dtype=torch.float32) for v in (ours, theirs))
-        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-5, msg=str(rows))
+    for function, expected, rtol in ((FORWARD, outputs, 1e-4), (GRADIENT, gradients, 1e-3)):
+        for (rows, *_), *both in zip(given, javascript(function, given), expected, strict=True):
+            ours, theirs = (torch.tensor(values, dtype=torch.float32) for values in both)
+            torch.testing.assert_close(ours, theirs, rtol=rtol, atol=1e-5, msg=str(rows))

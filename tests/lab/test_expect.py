@@ -22,16 +22,11 @@ def expected(rows_of_each, javascript):
     return javascript(EXPECT, [[rows, expect.surface()] for rows in rows_of_each])
 
 
-def test_the_sweep_is_whole(networks):
-    assert {network.notation for network in networks} == set(SWEPT)
-    assert len(networks) >= 60
-    assert all(len(network.accuracies) == 3 for network in networks)
-    assert min(n.field for n in networks) == 6
-    assert max(n.field for n in networks) == 40
-
-
-def test_the_field_is_the_one_that_paper_gives(networks):
+def test_the_sweep_is_whole_and_its_fields_are_those_that_paper_gives(networks):
     by_notation = {network.notation: network for network in networks}
+    assert by_notation.keys() == set(SWEPT)
+    assert all(len(network.accuracies) == 3 for network in networks)
+    assert {min(n.field for n in networks), max(n.field for n in networks)} == {6, 40}
     assert by_notation["12C5-MP2-12C3-MP2-12C3"].field == 5 + 1 + 2 * 2 + 2 + 2 * 4
     assert by_notation["16C5s2-16C3-MP2-32C3"].field == 5 + 2 * 2 + 2 + 2 * 4
 
@@ -62,18 +57,16 @@ def test_a_family_left_out_is_predicted_by_the_others_alone(networks):
     assert not np.allclose(before[~out], after[~out])
 
 
-@pytest.mark.parametrize(
-    ("rows", "why"),
-    [
-        (rows_of(models.build("Model3")), "not measured: the sweep's networks are convolutions"),
-        (rows_of(models.build("Model1")), "not measured: the sweep's networks are convolutions"),
-        (chains.rows("16C5"), "not measured: the sweep has 6 to 40 pixels"),
-        (chains.rows("64C5-MP2-64C3"), "not measured: the sweep has 6 to 40 pixels"),
-        (chains.rows("16C5-MP2-16C3")[:-1], "not measured: the sweep's networks"),
-        (chains.rows("16C7-MP2-16C3"), "not measured: the sweep's networks"),
-    ],
-)
-def test_outside_of_the_sweep_nothing_is_expected(rows, why, javascript):
-    (answer,) = expected([rows], javascript)
-    assert answer["text"].startswith(why)
-    assert answer.keys() == {"text"}
+def test_outside_of_the_sweep_nothing_is_expected(javascript):
+    no_chain, too_far = "not measured: the sweep's networks", "not measured: the sweep has 6 to 40"
+    rows = {
+        "16C5": too_far,
+        "64C5-MP2-64C3": too_far,
+        "16C7-MP2-16C3": no_chain,
+    }
+    rows = [(chains.rows(notation), why) for notation, why in rows.items()]
+    rows += [(chains.rows("16C5-MP2-16C3")[:-1], no_chain)]
+    rows += [(rows_of(models.build(name)), no_chain) for name in ("Model1", "Model3")]
+    for answer, (asked, why) in zip(expected([r for r, _ in rows], javascript), rows, strict=True):
+        assert answer.keys() == {"text"}, asked
+        assert answer["text"].startswith(why), asked

@@ -4,7 +4,6 @@ import os
 from base64 import b64decode
 
 import numpy as np
-import pytest
 import torch
 
 from mnist_utils import results
@@ -12,13 +11,6 @@ from mnist_utils.evaluate import predict
 from mnist_utils.lab.design import base64, rows_of, weights_of
 
 DIGITS = int(os.environ.get("DIGITS", 1_000))  # DIGITS=10000 pytest … for all of the test set
-
-
-@pytest.fixture(scope="module")
-def network():
-    return results.network("reference").eval()
-
-
 READ = """([rows, weights, digits], lab) => {
   const tensors = lab.readWeights(rows, lab.floats(weights)), pixels = lab.bytes(digits), all = [];
   for (let at = 0; at < pixels.length; at += 784) {
@@ -30,7 +22,8 @@ READ = """([rows, weights, digits], lab) => {
 }"""
 
 
-def test_a_digit_is_read_as_torch_reads_it(network, test_split, javascript):
+def test_a_digit_is_read_as_torch_reads_it(test_split, javascript):
+    network = results.network("reference").eval()
     images = test_split.images[:DIGITS]
     given = [rows_of(network), base64(weights_of(network)), base64(images.numpy())]
     ours = np.frombuffer(b64decode(*javascript(READ, [given])), np.float32).reshape(-1, 10)
@@ -53,28 +46,19 @@ REDRAWN = """([digits, places, prepare], lab) => {
 }"""
 
 
-@pytest.fixture(scope="module")
-def redrawn(train_split, javascript):
+def test_a_digit_drawn_large_and_aside_comes_back_and_raw_it_is_read_much_worse(
+    train_split, javascript
+):
     """Digits held out, and the same drawn seven times as large, anywhere on the sheet; and raw."""
     split = train_split.take(slice(59_800, 60_000))
     places = np.random.default_rng(0).integers(0, 280 - 196, (len(split), 2)).tolist()
     given = [[base64(split.images.numpy()), places, prepare] for prepare in (True, False)]
     made = [np.frombuffer(b64decode(text), np.uint8) for text in javascript(REDRAWN, given)]
-    return split, *(torch.from_numpy(m.reshape(-1, 28, 28).copy()) for m in made)
-
-
-def test_a_digit_drawn_large_and_aside_comes_back_to_its_place(redrawn):
-    split, prepared, _ = redrawn
+    prepared, raw = (torch.from_numpy(m.reshape(-1, 28, 28).copy()) for m in made)
     difference = (prepared.int() - split.images.int()).abs().float().mean((1, 2))  # of 255
     assert (difference == 0).float().mean() > 0.95  # the others by one pixel's rounding
-
-
-def test_without_preparation_the_network_reads_much_worse(redrawn, network):
-    split, prepared, raw = redrawn
-    wrong = [int((predict(network, i).argmax(1) != split.labels).sum()) for i in (prepared, raw)]
+    read = [predict(results.network("reference").eval(), images) for images in (prepared, raw)]
+    wrong = [int((answers.argmax(1) != split.labels).sum()) for answers in read]
     assert wrong[0] < 5 < 40 < wrong[1]
-
-
-def test_a_sheet_without_ink_is_no_digit(javascript):
     (answer,) = javascript("(side, lab) => lab.toDigit(new Float32Array(side * side), side)", [280])
-    assert answer is None
+    assert answer is None  # a sheet without ink

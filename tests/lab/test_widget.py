@@ -19,7 +19,7 @@ from mnist_utils.lab import Lab
 from mnist_utils.lab.design import numbers, rows_of
 
 
-def test_the_kernel_answers_each_version_with_what_describe_says():
+def test_the_kernel_answers_with_what_describe_says_and_a_network_brings_its_weights():
     lab = Lab("16C5-MP2-16C3")
     assert chains.build(lab.rows)
     lab.rows = [*lab.rows[:1], *lab.rows[2:]]
@@ -29,9 +29,6 @@ def test_the_kernel_answers_each_version_with_what_describe_says():
     lab.rows = [{"kind": "conv", "k": 29}]
     lab.version += 1
     assert lab.numbers["problem"] == "row 1: a window of 29 does not fit a map of 28"
-
-
-def test_a_network_brings_its_weights():
     network = models.build("Model2")
     last = Lab(network).about["trained"][-1]
     assert last["name"] == "your network"
@@ -75,42 +72,17 @@ def jupyterlab(tmp_path_factory):
             server.wait(30)
 
 
-def open_and_run(page):
-    """Run all cells of a notebook that is open, once its kernel is idle."""
-    page.set_default_timeout(600_000)
-    page.get_by_text("| Idle").wait_for()
-    page.get_by_role("menuitem", name="Run", exact=True).click()
-    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
-
-
-def test_a_lesson_runs_whole_in_jupyterlab(jupyterlab, visit):
-    address, token, root = jupyterlab
-    lesson = "03_parameter_counting.ipynb"
-    notebook = nbformat.read(ROOT / "notebooks" / lesson, as_version=4)
-    stored = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    for cell in stored:
-        cell.outputs, cell.execution_count = [], None
-    nbformat.write(notebook, root / lesson)
-    with visit(f"{address}/lab/tree/{lesson}?token={token}", harmless=["404"]) as page:
-        open_and_run(page)
-        page.get_by_text(f"[{len(stored)}]:", exact=True).first.wait_for()
-        page.get_by_text("| Idle").wait_for()
-        with page.expect_response(lambda answer: answer.request.method == "PUT"):
-            page.keyboard.press("ControlOrMeta+S")
-    ran = [c for c in nbformat.read(root / lesson, as_version=4).cells if "outputs" in c]
-    assert [cell.execution_count for cell in ran] == list(range(1, len(stored) + 1))
-    assert not [o for cell in ran for o in cell.outputs if o.output_type == "error"]
-
-
 def test_in_jupyterlab_a_kernel_size_is_changed_and_describe_confirms(jupyterlab, visit, barriers):
     address, token, root = jupyterlab
     cells = [nbformat.v4.new_code_cell("from mnist_utils.lab import Lab\nlab = Lab()\nlab")]
     python = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
     nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=python), root / "bench.ipynb")
-    # A workspace of its own: the default one would first show the notebook that was open last.
-    place = f"{address}/lab/workspaces/bench/tree/bench.ipynb?token={token}"
+    place = f"{address}/lab/tree/bench.ipynb?token={token}"
     with visit(place, harmless=["404"]) as page:
-        open_and_run(page)
+        page.set_default_timeout(600_000)
+        page.get_by_text("| Idle").wait_for()
+        page.get_by_role("menuitem", name="Run", exact=True).click()
+        page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
         page.get_by_text("Confirmed by describe, in the kernel.").wait_for()
         kernel = page.get_by_label("kernel size of row 1", exact=True)
         kernel.focus()

@@ -1,6 +1,7 @@
 import json
 
 import pytest
+from gates import gate
 
 from mnist_utils.evaluate import evaluate
 from mnist_utils.files import RESULTS
@@ -24,21 +25,16 @@ def test_the_example_learns(train_split, test_split):
     assert evaluate(model, test_split.take(slice(0, 500))).accuracy > 0.7
 
 
-def test_a_digit_alone_takes_longer_than_in_a_batch_and_milliseconds_at_most(test_split):
-    found = bench.answers(test_split.images[:1_000], rounds=1)
-    for side, milliseconds in found["one_digit_milliseconds"].items():
-        assert 500 / found["images_per_cpu_second"][side] < milliseconds < 20
-
-
-def test_rounds_must_be_counted(refused):
-    assert "--rounds 0 must be at least 1" in refused(bench.main, "--rounds", 0)
-
-
 def test_each_stored_ratio_is_that_of_its_parts():
     stored = json.loads((RESULTS / "bench.json").read_text())
     rates, answers = stored["augmentation_samples_per_cpu_second"], stored["inference"]
     used, speeds = stored["training_cpu_seconds"], answers["images_per_cpu_second"]
-    assert rates["ratio"] == pytest.approx(rates["batch"] / rates["albumentations"])
-    assert used["ratio"] == pytest.approx(used["reference_20_epochs"] / used["whole"]["fast"])
-    assert used["reference_20_epochs"] == pytest.approx(20 * used["epoch"]["reference_naive"])
-    assert answers["ratio"] == pytest.approx(speeds["torch"] / speeds["onnxruntime"])
+    ratios = {
+        "augmentation": (rates["ratio"], rates["batch"] / rates["albumentations"]),
+        "training": (used["ratio"], used["reference_20_epochs"] / used["whole"]["fast"]),
+        "20 epochs": (used["reference_20_epochs"], 20 * used["epoch"]["reference_naive"]),
+        "inference": (answers["ratio"], speeds["torch"] / speeds["onnxruntime"]),
+    }
+    wrong = [f"results/bench.json: {n}: {a}, not {b}" for n, (a, b) in ratios.items()
+             if a != pytest.approx(b)]  # fmt: skip
+    gate(wrong, "restore it with git, or run `make bench`")

@@ -5,6 +5,7 @@ import shutil
 
 import nbformat
 import pytest
+from gates import gate
 from nbclient import NotebookClient
 
 from mnist_utils.checks import exercises
@@ -36,25 +37,36 @@ def test_an_answer_goes_and_its_name_stays(solved, asked):
     assert without_solution(solved) == asked
 
 
-def test_the_students_notebooks_are_those_that_the_solutions_make():
+def test_the_students_notebooks_are_those_that_the_solutions_make_and_no_solution_leaks():
     assert [path.stem for path in STUDENTS] == [path.stem for path in SOURCES]
+    calls, stale, leaks = [], [], []
     for source, student in zip(SOURCES, STUDENTS, strict=True):
-        assert student.read_text() == exercise(source) == exercise(source), "run `make exercises`"
+        stale += [student.name] * (not student.read_text() == exercise(source) == exercise(source))
+        asked = "\n".join(cell.source for cell in code(student))
+        calls += re.findall(r"check\.(\w+)\(", asked)
+        lines = {line.strip() for line in asked.splitlines()}
+        secret = [line for line in source.read_text().splitlines() if MARK.search(line)]
+        leaks += [f"{student.name}: {s}" for s in secret if MARK.sub("", s).strip() in lines]
+        leaks += [student.name] * ("# solution" in asked)
+        leaks += [f"{student.name} has outputs"] * any(cell.outputs for cell in code(student))
+    gate(stale, "run `make exercises`")
+    gate(leaks, "mark the line in notebooks/solutions/ with `# solution` and run `make exercises`")
+    assert calls == list(exercises()), "every exercise in one notebook, in the course's order"
 
 
 @pytest.fixture
-def course(tmp_path, monkeypatch):
+def course(tmp_path, monkeypatch, command):
     """A course of one exercise, whose solution may be changed."""
     for name in ("SOLUTIONS", "EXERCISES", "WORK"):
         monkeypatch.setattr(f"tools.exercises.{name}", tmp_path / name.lower())
         (tmp_path / name.lower()).mkdir()
     monkeypatch.setattr("tools.exercises.ROOT", tmp_path)
     shutil.copy(SOURCES[0], tmp_path / "solutions")
+    assert command(main)[0] == 0
     return tmp_path
 
 
 def test_a_changed_solution_makes_its_exercise_anew(course, refused, command):
-    assert command(main)[0] == 0
     assert command(main, "--check")[0] == 0
     source = course / "solutions" / SOURCES[0].name
     source.write_text(source.read_text() + "\n# %%\n1 + 1\n")
@@ -80,25 +92,21 @@ def executed(path):
 @pytest.mark.parametrize(
     "work", [solved, executed, lambda path: path.write_text("not a notebook any more")]
 )
-@pytest.mark.parametrize("way", ["a changed solution", "no solution", "no solutions"])
-def test_nobody_s_work_is_overwritten_or_deleted(work, way, course, refused, command):
-    assert command(main)[0] == 0
+def test_nobody_s_work_is_overwritten_or_deleted(work, course, refused):
     source = course / "solutions" / SOURCES[0].name
     path = course / "exercises" / f"{source.stem}.ipynb"
     work(path)
     before = path.read_bytes()
-    if way == "a changed solution":
-        source.write_text(source.read_text() + "\n# %%\n1 + 1\n")
-        words = "holds somebody's work and is not overwritten"
-    else:
-        source.rename(source.with_stem("11_other")) if way == "no solution" else source.unlink()
-        words = "delete it yourself" if way == "no solution" else "stay as they are"
-    assert words in refused(main)
+    source.write_text(source.read_text() + "\n# %%\n1 + 1\n")
+    assert "holds somebody's work and is not overwritten" in refused(main)
+    other = source.rename(source.with_stem("11_other"))
+    assert "delete it yourself" in refused(main)
+    other.unlink()
+    assert "stay as they are" in refused(main)
     assert path.read_bytes() == before
 
 
 def test_a_student_works_in_a_copy_that_is_made_once(course, command):
-    assert command(main)[0] == 0
     assert "yours to work in" in command(main, "--work")[1]
     copy = course / "work" / f"{SOURCES[0].stem}.ipynb"
     solved(copy)
@@ -107,39 +115,24 @@ def test_a_student_works_in_a_copy_that_is_made_once(course, command):
     assert copy.read_bytes() == before
 
 
-def test_no_solution_leaks():
-    for source in SOURCES:
-        student = "\n".join(cell.source for cell in code(EXERCISES / f"{source.stem}.ipynb"))
-        assert "# solution" not in student
-        lines = {line.strip() for line in student.splitlines()}
-        for line in source.read_text().splitlines():
-            if MARK.search(line):
-                assert MARK.sub("", line).strip() not in lines
-
-
-def test_every_exercise_stands_in_one_notebook_in_the_order_of_the_course():
-    calls = [
-        name
-        for path in STUDENTS
-        for cell in code(path)
-        for name in re.findall(r"check\.(\w+)\(", cell.source)
-    ]
-    assert calls == list(exercises())
-
-
-@pytest.mark.parametrize("student", STUDENTS, ids=lambda path: path.stem)
-def test_an_unsolved_notebook_runs_to_its_first_question_and_ends_there_in_a_line(student):
-    notebook = nbformat.read(student, as_version=4)
-    assert not any(cell.outputs for cell in code(student))
+def test_an_unsolved_notebook_ends_at_its_first_question_in_a_line():
+    """In one kernel, each up to its first question; solutions/ are run whole, by nbval."""
+    cells, asks = [], {}
+    for student in STUDENTS:
+        sources = code(student)
+        first = next(n for n, cell in enumerate(sources) if "check." in cell.source)
+        cells += sources[: first + 1]
+        asks[len(cells) - 1] = student.name
+    notebook = nbformat.v4.new_notebook(cells=cells)
     NotebookClient(notebook, timeout=600, kernel_name="python3", allow_errors=True).execute()
-    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    errors = [(cell, o) for cell in cells for o in cell.outputs if o.output_type == "error"]
-    cell, error = errors[0]
-    assert "check." in cell.source
-    assert error.ename == "Unsolved"
-    shown = "\n".join(error.traceback)
-    assert re.match(r"\w+: there is no answer yet; put .+ in the place of the dots", shown) or (
-        "your function returns nothing yet" in shown
-    )
-    assert "Traceback" not in shown
-    assert len(error.traceback) < 12
+    said = r"\w+: there is no answer yet; put .+ in the place of the dots"
+    for number, cell in enumerate(cells):
+        errors = [output for output in cell.outputs if output.output_type == "error"]
+        assert [error.ename for error in errors] == ["Unsolved"] * (number in asks), cell.source
+        for error in errors:
+            shown = "\n".join(error.traceback)
+            assert re.match(said, shown) or "your function returns nothing yet" in shown, asks[
+                number
+            ]
+            assert "Traceback" not in shown
+            assert len(error.traceback) < 12

@@ -12,14 +12,13 @@ from types import SimpleNamespace
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from mnist_utils.files import ROOT
+
 # Not this machine's pip settings; not the `make` that runs the tests, to which ours would report.
-ENVIRONMENT = {
-    k: v for k, v in os.environ.items() if not k.startswith(("PIP_", "MAKE", "MFLAGS"))
-} | {
-    "PIP_CONFIG_FILE": os.devnull,
-    "PIP_INDEX_URL": "http://127.0.0.1:9/simple",  # the port of `discard`: nobody answers
-}
+OTHERS = ("PIP_", "MAKE", "MFLAGS", "PYTHONPATH")
+ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith(OTHERS)}
+ENVIRONMENT["PIP_CONFIG_FILE"] = os.devnull
+ENVIRONMENT["PIP_INDEX_URL"] = "http://127.0.0.1:9/simple"  # `discard`'s port: nobody answers
 
 
 @pytest.fixture
@@ -42,19 +41,22 @@ def make(folder, *words, **options):
     )  # fmt: skip
 
 
+def said(*words, cwd=None):
+    """What a command prints."""
+    done = subprocess.run(words, cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 def test_a_moved_environment_mends_itself(checkout):
     assert make(checkout, "setup").returncode == 0
     moved = checkout.rename(checkout.with_name("there"))
     done = make(moved, "setup")
     assert f"moved here from {checkout}: .venv is mended" in done.stdout
-    pip = subprocess.run([moved / ".venv/bin/pip", "--version"], capture_output=True, text=True,
-                         check=True)  # fmt: skip
-    assert str(moved) in pip.stdout
-    elsewhere = subprocess.run(
-        [moved / ".venv/bin/python", "-c", "import mnist_utils; print(mnist_utils.__file__)"],
-        cwd=moved.parent, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    assert Path(elsewhere.stdout.strip()).resolve() == moved / "mnist_utils" / "__init__.py"
+    assert str(moved) in said(moved / ".venv/bin/pip", "--version")
+    where = "import mnist_utils; print(mnist_utils.__file__)"
+    found = said(moved / ".venv/bin/python", "-c", where, cwd=moved.parent)
+    assert Path(found.strip()).resolve() == moved / "mnist_utils" / "__init__.py"
     assert "moved" not in make(moved, "setup").stdout
 
 
@@ -62,10 +64,9 @@ def test_without_an_index_one_line_says_what_to_do_and_the_next_run_heals(checko
     lock = checkout / "requirements.lock"
     lock.write_text("torchsummary==1.5.1\n")
     done = make(checkout, "setup")
-    said = [line for line in done.stderr.splitlines() if not line.startswith("make: ")]
+    (line,) = [line for line in done.stderr.splitlines() if not line.startswith("make: ")]
     assert done.returncode == 2
-    assert len(said) == 1, done.stderr
-    assert said[0].startswith("error: no package index answers: connect this machine, or set HTTPS")
+    assert line.startswith("error: no package index answers: connect this machine, or set HTTPS")
     assert not (checkout / ".venv.tmp").exists()
     assert not (checkout / ".venv" / ".ready").exists()
     lock.write_text("")
@@ -84,10 +85,10 @@ def test_ctrl_c_in_set_up_costs_one_line(checkout):
             silent.settimeout(300)
             connection, _ = silent.accept()
             process.send_signal(signal.SIGINT)
-            _, said = process.communicate(timeout=300)
+            _, error = process.communicate(timeout=300)
             connection.close()
     assert process.returncode == 130
-    assert said.strip() == "stopped; run `make setup` again, it goes on from here"
+    assert error.strip() == "stopped; run `make setup` again, it goes on from here"
     assert not (checkout / ".venv.tmp").exists()
 
 
@@ -100,20 +101,14 @@ def loaded(monkeypatch, *arguments):
     return setup
 
 
-@pytest.mark.parametrize(
-    ("arguments", "remedy"),
-    [([], "clone to a larger disk"), (["--studio"], "give it more storage")],
-)
-def test_a_full_disk_is_said_before_anything_is_written(monkeypatch, arguments, remedy):
-    setup = loaded(monkeypatch, *arguments)
-    setup.check()
-    monkeypatch.setattr(setup.shutil, "disk_usage", lambda _: SimpleNamespace(free=6e8))
-    with pytest.raises(setup.Refused, match=rf"0\.6 GB are free in .* takes up to .*{remedy}"):
+def test_on_a_full_disk_or_over_a_torch_too_old_nothing_is_built(monkeypatch):
+    for arguments, remedy in (([], "clone to a larger disk"), (["--studio"], "more storage")):
+        setup = loaded(monkeypatch, *arguments)
         setup.check()
-
-
-def test_over_a_torch_too_old_nothing_is_built(monkeypatch):
-    setup = loaded(monkeypatch, "--studio")
+        with monkeypatch.context() as full:
+            full.setattr(setup.shutil, "disk_usage", lambda _: SimpleNamespace(free=6e8))
+            with pytest.raises(setup.Refused, match=rf"0\.6 GB are free in .* to .*{remedy}"):
+                setup.check()
     monkeypatch.setattr(setup, "version", {"torch": "2.1.2", "torchvision": "0.16"}.__getitem__)
     with pytest.raises(setup.Refused, match=r"has torch 2\.1\.2, not 2\.8 or newer: name one"):
         setup.check()
@@ -128,28 +123,13 @@ def test_over_a_torch_only_what_is_lacking_or_too_old_is_installed(checkout):
     assert done.returncode == 0, done.stderr
     assert "taken from" in done.stdout
     assert "installed over it: 0 packages" in done.stdout
-    python = checkout / ".venv/bin/python"
-    found = subprocess.run(
-        [python, "-c", "import torch, torchsummary; print(torch.__file__)"],
-        capture_output=True, text=True, check=True,
-    ).stdout  # fmt: skip
-    assert str(checkout) not in found
+    where = "import torch, torchsummary; print(torch.__file__)"
+    assert str(checkout) not in said(checkout / ".venv/bin/python", "-c", where)
     again = make(checkout, "setup", "--always-make")  # without STUDIO=1, and yet not 7 GB
     assert (again.returncode, "packages" in again.stdout) == (0, False), again.stderr
 
 
-@pytest.mark.parametrize("slip", ["epochs=1", "EPOCH=1", "recipe=fast"])
-def test_an_unknown_variable_is_named(checkout, slip):
-    done = make(checkout, "train", slip)
-    assert done.returncode == 2
-    name = slip.split("=")[0]
-    assert (
-        f"no variable {name} here; there are PYTHON RECIPE EPOCHS RESUME ARGS LAB STUDIO"
-        in done.stderr
-    )
-
-
-def test_what_make_passes_on(checkout):
+def test_what_make_passes_on_and_what_it_refuses(checkout):
     def last_line(*words):
         return make(checkout, "--dry-run", *words).stdout.splitlines()[-1]
 
@@ -159,3 +139,7 @@ def test_what_make_passes_on(checkout):
     assert "--recipe course" in last_line("train")
     assert last_line("lab", "LAB=--port 9000").endswith("--port 9000")
     assert ("--allow-root" in last_line("lab")) == (os.getuid() == 0)
+    for slip in ("epochs=1", "EPOCH=1", "recipe=fast"):
+        done = make(checkout, "train", slip)
+        assert done.returncode == 2
+        assert f"no variable {slip.split('=')[0]} here; there are PYTHON RECIPE" in done.stderr

@@ -20,7 +20,7 @@ include_patterns = [
     "README.md",
     "CONTRIBUTING.md",
     "data/README.md",
-    "notebooks/*.ipynb",
+    "notebooks/[01]*.ipynb",
     "notebooks/assignment/assignment.ipynb",
     "notebooks/exercises/*.ipynb",
     "notebooks/LAB.md",
