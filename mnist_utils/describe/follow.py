@@ -74,7 +74,9 @@ class Reader(TorchDispatchMode):
             if name and not isinstance(module, torch.jit.ScriptModule):  # these take no hooks
                 module.register_forward_pre_hook(self._entering(name), prepend=True)
                 module.register_forward_hook(self._leaving)
-        with guards.no_threads(), guards.no_chance(), torch.no_grad(), self, _Calls(self):
+        # oneDNN would run a recurrent layer as one operation that hides its products.
+        plain = torch.backends.mkldnn.flags(enabled=False)
+        with guards.no_threads(), guards.no_chance(), torch.no_grad(), plain, self, _Calls(self):
             output = self.model(self.image)
         if self.layers:
             raise InputError(

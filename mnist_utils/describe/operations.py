@@ -89,7 +89,7 @@ def move(op):
     """Whatever only moves data: views, cuts, concatenations, rolled and shuffled maps."""
     [(t, layout)], full = op.maps, [] if op.name in ("permute", "transpose", "t") else None
     call = op.call if op.name != "im2col" else lambda numbers: op.call(numbers.double()).int()
-    if op.name in ("select", "slice", "split", "split_with_sizes", "unbind"):
+    if op.name in ("select", "slice", "split", "split_with_sizes", "unbind", "unsafe_split"):
         full = op.chosen("dim", default=0)
     layouts = [by.settled(op.rows, m) for m in by.moved([(layout, t.shape)], call, full)]
     for k, d in ((0, -2), (1, -1)) if op.name == "pixel_shuffle" else ():

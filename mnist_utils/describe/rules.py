@@ -13,7 +13,7 @@ RULES = {
     "prelu rrelu_with_noise",
     by.move: "_reshape_alias _unsafe_view channel_shuffle expand flatten flip im2col "
     "native_channel_shuffle permute pixel_shuffle pixel_unshuffle repeat reshape roll select slice "
-    "split split_with_sizes squeeze t transpose unbind unfold unsqueeze view",
+    "split split_with_sizes squeeze t transpose unbind unfold unsafe_split unsqueeze view",
     by.cat: "cat stack",
     by.pick: "cumsum index index_select sort topk",
     by.halves: "glu",

@@ -154,10 +154,15 @@ def _covers(rows: Sequence[Row], i: int, found: Sequence) -> str:
 
 def _feeding(rows: Sequence[Row], row: Row) -> list[str]:
     """The names of the rows that feed one; parts of the same layer are looked through."""
-    names = []
-    for before in (rows[i] for i in row.inputs):
-        names += _feeding(rows, before) if before.name == row.name else [before.name]
-    return list(dict.fromkeys(names))
+    names, seen, todo = {}, set(), [*row.inputs[::-1]]
+    while todo:
+        i = todo.pop()
+        if rows[i].name != row.name:
+            names[rows[i].name] = None
+        elif i not in seen:
+            todo += rows[i].inputs[::-1]
+        seen.add(i)
+    return list(names)
 
 
 def _slid(row: Row) -> dict:
