@@ -10,6 +10,7 @@ them again: so the channels of a map fall into groups, and each is a row of its 
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from itertools import chain
 from math import prod
 from typing import NamedTuple
 
@@ -85,6 +86,10 @@ class Layout(NamedTuple):
 def row_of_units(n: int, rank: int, d: int) -> ndarray:
     """0 to n − 1 along one dimension of so many."""
     return numpy.arange(n).reshape([n if k == d % rank else 1 for k in range(rank)])
+
+
+def _all(groups: Iterable[tuple[int, ...]]) -> tuple[int, ...]:
+    return tuple(dict.fromkeys(chain.from_iterable(groups)))
 
 
 def _along(t: ndarray) -> list[int]:
@@ -194,7 +199,7 @@ def mixed(rows: list[Row], layout: Layout, over: Iterable[int]) -> Layout:
     windows = [pattern(*one) for one in zip(sets[:2], extent, strict=True)]
     if None in windows:
         raise Unreadable(APART)
-    reads = tuple(tuple(dict.fromkeys(s for i in group for s in reads[i])) for group in sets[2])
+    reads = tuple(_all(reads[i] for i in group) for group in sets[2])
     y, x, g = *map(_short, places[:2]), _short(places[2], unsaid=-2)
     layout = add(rows, Layout((len(sets[0]), len(sets[1])), reads, y, x, g), windows)
     return settled(rows, layout) if (y < 0).any() or (x < 0).any() else layout
@@ -240,12 +245,14 @@ def joined(rows: list[Row], layouts: Sequence[Layout], rank: int) -> Layout | No
             if window != POINT:
                 layouts[i] = spread(rows, m, k, n, place, window)
         whole = whole.changed(k, n, place)
+    if all(len(m.reads) == m.g.size == 1 and m.g.item() == 0 for m in layouts):
+        return add(rows, whole._replace(reads=(_all(m.reads[0] for m in layouts),)))
     groups = numpy.broadcast_arrays(*(m.g for m in layouts))
     kinds, which = numpy.unique([g.ravel() for g in groups], axis=1, return_inverse=True)
     reads, number = {}, []
     for kind in kinds.T.tolist():
-        own = [s for m, k in zip(layouts, kind, strict=True) if k >= 0 for s in m.reads[k]]
-        number.append(reads.setdefault(tuple(dict.fromkeys(own)), len(reads)) if own else -1)
+        own = _all(m.reads[k] for m, k in zip(layouts, kind, strict=True) if k >= 0)
+        number.append(reads.setdefault(own, len(reads)) if own else -1)
     g = _short(numpy.array(number)[which].reshape(groups[0].shape), unsaid=-2)
     return add(rows, whole._replace(reads=tuple(reads), g=g)) if reads else None
 
