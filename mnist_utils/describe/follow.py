@@ -4,7 +4,7 @@
 in `forward`.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -16,20 +16,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from mnist_utils.describe import guards, operations
 from mnist_utils.describe.layout import Layout, Unreadable, add, row_of_units, together
+from mnist_utils.describe.measured import tensors_in
 from mnist_utils.describe.operations import Operation, multiply_adds
 from mnist_utils.describe.rows import Row
 from mnist_utils.describe.rules import READS_VALUES, RULE_OF, SEVERAL, SHAPE_ONLY
 from mnist_utils.errors import InputError
-
-
-def tensors_in(values: Iterable) -> Iterator[Tensor]:
-    for value in values:
-        if isinstance(value, Tensor):
-            yield value
-        elif isinstance(value, dict):
-            yield from tensors_in(value.values())
-        elif isinstance(value, (list, tuple)):
-            yield from tensors_in(value)
 
 
 @dataclass
@@ -61,7 +52,7 @@ class Reader(TorchDispatchMode):
         self.drawn: set[int] = set()  # storages that hold what was drawn at random
         self.writer: dict[int, int] = {}  # storage -> the row that first wrote to it
         self.alive: list[Tensor] = []  # so that no storage's number is given out twice
-        self.paths, self.taken = dict(model.named_modules()), set()
+        self.paths, self.taken, self.calls = dict(model.named_modules()), set(), 0
         self.unused = {self._storage(p): name for name, p in model.named_parameters()}
         dtypes = [p.dtype for p in model.parameters() if p.is_floating_point()]
         dtype = [*dtypes, torch.get_default_dtype()][0]
@@ -80,15 +71,17 @@ class Reader(TorchDispatchMode):
             self, _Calls(self),
         ):  # fmt: skip
             output = self.model(self.image)
+        self.calls += 1
         if self.layers:
             raise InputError(
                 f"{self.layers[-1].name} fails, and the network catches that and goes another way; "
                 "describe the parts"
             )
         known = len(self.rows)
-        for t in tensors_in([output]):
+        for place, t in enumerate(tensors_in([output])):
             if self.depends(t) and self._lookup(t).row >= known:  # it was written in parts
                 self.rows[-1].name = self.rows[-1].kind = "output"
+                self.rows[-1].call = self.calls, place
                 self.rows[-1].shown, self.rows[-1].output_shape = True, tuple(t.shape[1:])
         # A ModuleList is never called itself: it is a container of what it holds.
         for name in [n for n in self.paths if n and n not in self.taken]:
@@ -118,7 +111,7 @@ class Reader(TorchDispatchMode):
 
     def _leaving(self, module, _, output):
         self.path.pop()
-        self.close(output)
+        self.done(output)
 
     def open(self, name: str, kind: str, leaf: bool = True) -> None:
         part = bool(self.layers) and self.layers[-1].leaf
@@ -127,7 +120,13 @@ class Reader(TorchDispatchMode):
     def open_call(self, name: str) -> None:
         self.open(".".join(filter(None, (self.path[-1], name.strip("_")))), "")
 
-    def close(self, output) -> None:
+    def done(self, output) -> None:
+        """The end of a call that `measured.Watch` sees, too."""
+        self.calls += 1
+        with torch._C.DisableTorchFunction():
+            self.close(output, self.calls)
+
+    def close(self, output, call: int | None = None) -> None:
         layer = self.layers.pop()
         if layer.part:
             self.layers[-1].products += layer.products
@@ -153,11 +152,15 @@ class Reader(TorchDispatchMode):
         name = self._unique(layer)
         for row in self.rows[layer.first :]:
             row.name = name if layer.leaf else row.name or name
+        place = next((k for k, t in enumerate(outputs) if results and t is results[0]), 0)
+        seen = (call, place) if call and outputs else None
         if not layer.leaf:
             self._add_container(name, layer.kind, index, range(layer.first, len(self.rows)))
+            self.rows[-1].call = seen
             return
         row = self.rows[index]
         row.kind, row.shown = layer.kind or layer.name.rpartition(".")[2], True
+        row.call = seen
         row.products, row.parameters = tuple(layer.products), tuple(layer.parameters)
         for t in (results or outputs)[:1]:
             row.output_shape = tuple(t.shape[1:])
@@ -372,5 +375,5 @@ class _Calls(TorchFunctionMode):
         output = func(*args, **(kwargs or {}))
         if name == "pad" and "circular" in (kwargs or {}).values() and self.reader.depends(args[0]):
             self.reader.wrap(output, *args)
-        self.reader.close(output)
+        self.reader.done(output)
         return output

@@ -15,7 +15,8 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from mnist_utils.describe.follow import Reader, tensors_in
+from mnist_utils.describe.follow import Reader
+from mnist_utils.describe.measured import tensors_in
 from mnist_utils.describe.rows import Row
 from mnist_utils.errors import InputError, first_line
 

@@ -9,6 +9,7 @@ from torch import nn
 from mnist_utils.describe import show
 from mnist_utils.describe.costs import costs
 from mnist_utils.describe.fields import CONSTANT, Unknown, fields, pixels_with_holes
+from mnist_utils.describe.measured import LARGEST, measure
 from mnist_utils.describe.reader import read, uncompiled
 from mnist_utils.describe.rows import Row
 
@@ -92,6 +93,9 @@ def describe(model: nn.Module, input_shape: Sequence[int] | None = None) -> Desc
     found = fields(rows)
     own = fields(rows, global_context=False)
     holes = pixels_with_holes(rows, found)
+    reasons = {}
+    if max(input_shape[1:]) <= LARGEST:
+        reasons = _measured(model, input_shape, rows, found)
     lines = []
     for i, row in enumerate(rows):
         if not row.shown:
@@ -106,7 +110,8 @@ def describe(model: nn.Module, input_shape: Sequence[int] | None = None) -> Desc
             "macs_inside": sum(c.macs for c in inside),
             "inputs": _feeding(rows, row),
         }
-        field_ = _seen(row.name, found[i], own[i])
+        field_ = _seen(row.name, found[i], found[i] if i in reasons else own[i])
+        field_ |= {"status": "measured", "reason": reasons[i]} if i in reasons else {}
         lines.append(Line(**by_row[i]._asdict() | about | _slid(row) | field_))
     for cost in unused:
         nothing = dict.fromkeys(("output_shape", "receptive_field", "jump", "start"))
@@ -116,6 +121,20 @@ def describe(model: nn.Module, input_shape: Sequence[int] | None = None) -> Desc
     totals = {name: sum(getattr(line, name) for line in lines) for name in columns}
     conclusion = _conclusion(rows, own, found)
     return Description(type(model).__name__, input_shape, lines, conclusion, **totals)
+
+
+def _measured(model, input_shape, rows: Sequence[Row], found: list) -> dict[int, str]:
+    """Put what is measured in place of what is unknown; row -> why it could not be read."""
+    unknown = [i for i, f in enumerate(found) if isinstance(f, Unknown) and f.reason != CONSTANT]
+    calls = {rows[i].call for i in unknown if rows[i].call}
+    seen, reasons = measure(model, input_shape, sorted(calls)) if calls else {}, {}
+    for i in unknown:
+        again = rows[i].inputs[0] if rows[i].inside and not rows[i].call else None
+        if rows[i].call in seen or again in reasons:
+            source, reason = found[i] if again not in reasons else ("", reasons[again])
+            reasons[i] = f"{source}: {reason}" if source else reason
+            found[i] = seen[rows[i].call] if source else found[again]
+    return reasons
 
 
 def _usual_shape(model: nn.Module) -> tuple[int, int, int]:
@@ -185,8 +204,8 @@ def _seen(name: str, found, own) -> dict:
         "receptive_field": _both([f.size for f in found]),
         "local_field": _both([f.size for f in own]) if local else None,
         "jump": _both([_number(f.jump) or None for f in found]),
-        "start": _both([_number(f.start) for f in found]),
-        "field_padding": _both([f.padding for f in found]),
+        "start": _both([_number(f.start) if f.jump or f.fixed else None for f in found]),
+        "field_padding": _both([f.padding if f.jump or f.fixed else None for f in found]),
         "smallest_field": _both([f.sizes[0] for f in found]),
         "same_for_all_units": _both([f.fixed for f in found]),
         "aligned": all(f.aligned for f in found),

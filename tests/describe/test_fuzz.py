@@ -7,10 +7,10 @@ import re
 import pytest
 import torch
 import torch.nn.functional as F
+from oracles import reached, reached_by_nan
 from torch import nn
 
 from mnist_utils.describe.fields import Unknown, fields, pixels
-from mnist_utils.describe.measured import reached, reached_by_nan
 from mnist_utils.describe.reader import read
 from mnist_utils.errors import InputError
 

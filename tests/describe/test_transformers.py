@@ -4,10 +4,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 from networks import Written
+from oracles import reached_by_nan
 from torch import nn
 
 from mnist_utils.describe import describe
-from mnist_utils.describe.measured import reached_by_nan
 
 
 def reached(model, shape, axis=0):
