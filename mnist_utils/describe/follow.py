@@ -18,7 +18,7 @@ from mnist_utils.describe import guards, operations
 from mnist_utils.describe.layout import Layout, Unreadable, add, row_of_units, together
 from mnist_utils.describe.measured import tensors_in
 from mnist_utils.describe.operations import Operation, multiply_adds
-from mnist_utils.describe.rows import Row
+from mnist_utils.describe.rows import AXES, Row
 from mnist_utils.describe.rules import READS_VALUES, RULE_OF, SEVERAL, SHAPE_ONLY
 from mnist_utils.errors import InputError
 
@@ -190,7 +190,7 @@ class Reader(TorchDispatchMode):
             try:
                 index = together(self.rows, layout)
             except Unreadable as error:
-                if not layout.tangled():  # what comes after may be read again
+                if not any(map(layout.tangled, AXES)):  # what comes after may be read again
                     layout = add(self.rows, layout)
                 for (index,) in layout.reads:
                     self.rows[index].reason = str(error)
@@ -266,8 +266,8 @@ class Reader(TorchDispatchMode):
         if by_chance and not maps:
             self.drawn |= {self._storage(t) for t in outputs}
             self.alive += outputs
-        pointwise = torch.Tag.pointwise in tags
-        rule = operations.join if pointwise else RULE_OF.get(name.rstrip("_"))
+        rule = RULE_OF.get(name.rstrip("_"))
+        rule = operations.join if not rule and torch.Tag.pointwise in tags else rule
         if maps and outputs and name not in SHAPE_ONLY:
             shape = tuple(outputs[0].shape)
             call = lambda numbers: func(numbers, *args[1:], **(kwargs or {}))  # noqa: E731

@@ -73,9 +73,9 @@ class Layout(NamedTuple):
         alike = all(self.g.shape[d] == 1 for d in _along(units)) and self.alone(axis)
         return alike and numpy.array_equal(units.ravel(), range(self.extent[axis]))
 
-    def tangled(self) -> bool:
+    def tangled(self, axis: int) -> bool:
         """Whether an axis lies alone in a dimension, but not unit after unit."""
-        return any(self.alone(k) and not self.in_order(k) for k in AXES)
+        return self.alone(axis) and not self.in_order(axis)
 
     def numbers(self, group: ndarray | int) -> ndarray:
         """A number for each unit of each group, from 1 on; 0 for what reads nothing."""
@@ -288,8 +288,10 @@ def slid(rows: list[Row], layout: Layout, windows: Sequence, before, after) -> L
         if old == 1 and len(windows) == 2:  # a map one unit high or wide
             axes = sorted(spare, key=lambda k: k != d + 2)[:1]  # its own axis, if it can
             spare = [k for k in spare if k not in axes]
-        if len(axes) > 1 or layout.g.shape[d] > 1 or not all(map(layout.in_order, axes)):
+        if len(axes) > 1:
             raise Unreadable("it slides over flattened pixels")
+        if layout.g.shape[d] > 1 or not all(map(layout.in_order, axes)):
+            raise Unreadable(f"it slides over {_disorder(layout, d)}")
         if not axes and _misses(window, old, new):
             raise Unreadable("some of its windows lie in the padding")
         for k in axes:
@@ -304,6 +306,19 @@ def _misses(window: object, inputs: int, units: int) -> bool:
     return steps.border == "zeros" and any(map(set(range(inputs)).isdisjoint, reads))
 
 
+def _disorder(layout: Layout, d: int) -> str:
+    """What keeps the units along a dimension from being a map's, one after the other."""
+    axes = layout.axes_along(d)
+    if layout.g.shape[d] > 1:
+        return "maps that lie side by side"
+    if len(axes) != 1 or not layout.alone(axes[0]):
+        return "height or width laid out with something else"
+    units, name = layout[2 + axes[0]].ravel().tolist(), ("rows", "columns")[axes[0]]
+    if units == sorted(units, reverse=True):
+        return f"flipped {name}"
+    return f"{'repeated' if len({*units}) < len(units) else 'reordered'} {name}"
+
+
 def together(rows: list[Row], layout: Layout) -> int:
     """The row to show: of all groups, and of a patch's pixels where these lie by themselves."""
     units, pixels = set(), set()
@@ -312,11 +327,13 @@ def together(rows: list[Row], layout: Layout) -> int:
         *smaller, largest = sorted(steps, key=steps.get) or [None]
         units, pixels = units | {largest}, pixels | set(smaller)
     layout = layout if units & pixels else mixed(rows, layout, pixels)
-    if units & pixels or layout.tangled():
-        raise Unreadable("it lays height or width out in another order, or with something else")
+    tangled = [d for k in AXES for d in _along(layout[2 + k]) if layout.tangled(k)]
+    if tangled or units & pixels:
+        raise Unreadable(f"it makes {_disorder(layout, min(tangled or units & pixels))}")
     flat = any(len(layout.axes_along(d)) > 1 for d in range(layout.g.ndim))
     if flat and numpy.count_nonzero(numpy.unique(layout.numbers(0))) < prod(layout.extent):
-        raise Unreadable("it takes some of the flattened pixels")
+        several = len(layout.reads) > 1
+        raise Unreadable("it lays maps end to end" if several else "it cuts the flattened pixels")
     if len(layout.reads) > 1:
         rows.append(Row("", "", tuple(i for (i,) in layout.reads), layout.extent))
         if any(layout.axes_along(d) for d in _along(layout.g)):  # tokens beside units, perhaps

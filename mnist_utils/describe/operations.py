@@ -53,6 +53,17 @@ def join(op):
     return by.joined(op.rows, [*layouts, *_statistics(op)], len(op.shape))
 
 
+def hide(op):
+    """Values put in place of some, or a choice of two: a constant mask would hide units."""
+    mask = op.arguments["condition" if op.name == "where" else "mask"]
+    dims = [d for d in range(-mask.dim(), 0) if mask.shape[d] > 1]
+    if not any(mask is t for t, _ in op.maps):
+        for t, layout in op.maps:
+            if any(d >= -t.dim() and layout.axes_along(d) for d in dims):
+                raise Unreadable("a constant mask hides some of its units")
+    return join(op)
+
+
 def _statistics(op) -> list[Layout]:
     """What a normalisation looks at first. BatchNorm: nothing in eval()."""
     over = []
@@ -114,7 +125,7 @@ def cat(op):
         m = known.get(id(t), Layout(extent, (), nothing, nothing, nothing))
         for k, n in enumerate(extent):
             if m.extent[k] not in (1, n):
-                raise Unreadable(by.ACROSS)
+                raise Unreadable("it lays maps of different sizes side by side")
             if m.extent[k] < n:
                 place = longest[k][2 + k]
                 among = op.name == "cat" and place.shape[d] > 1  # a token beside the units

@@ -8,6 +8,10 @@ from itertools import groupby
 LONG = 40  # rows; a longer network is shown in brief on a terminal, and folded in a notebook
 COLUMNS = ("layer", "kind", "k", "s", "p", "d", "output", "field", "jump", "start")
 COLUMNS += ("parameters", "MACs")
+MARKS = {
+    "measured": "~ measured, by a row or a column of the image disturbed, since it cannot be read:",
+    "unknown": "? unknown, since it cannot be read, and measured are small images alone:",
+}
 LEFT = ("layer", "kind", "output")
 
 
@@ -39,6 +43,7 @@ def field(line, pixels: Sequence[int]) -> str:
     text = axes[0] if axes[0] == axes[1] else "×".join(axes)
     if line.local_field is not None:
         text = f"{show(line.local_field)} / {text}"
+    text = "~" * (line.status == "measured") + text
     return text + (" ({}/{})".format(*line.pixels_read) if line.pixels_read else "")
 
 
@@ -66,7 +71,7 @@ def notes(found) -> list[str]:
     """The totals, and what the marks in the table mean."""
     rows = found.rows
     frozen = f", {found.frozen:,} of them frozen" if found.frozen else ""
-    uncounted = [r.reason for r in rows if r.status == "unknown" and not r.macs]
+    uncounted = [r.reason for r in rows if r.status in ("unknown", "measured") and not r.macs]
     least = any("not in the table" in r and not r.startswith("after") for r in uncounted)
     told = [
         f"{found.parameters:,} parameters{frozen}; {'at least ' * least}{found.macs:,} MACs and "
@@ -87,10 +92,11 @@ def notes(found) -> list[str]:
     if any(r.container for r in rows):
         told.append("= a container: its last layer's shape and field, (the sum of its layers)")
     told += [text for mark, text in marks.items() if any(mark in cell for cell in known)]
-    reasons = dict.fromkeys(r.reason for r in rows if r.status == "unknown")
-    if reasons:
-        told.append("? unknown, and so is all that comes after:")
-        told += [f"  {r}" for r in dict.fromkeys(r.removeprefix("after ") for r in reasons)]
+    if found.packed:
+        told.append("the weights of quantised or frozen layers are packed away, and not counted")
+    for status, mark in MARKS.items():
+        reasons = [r.reason.removeprefix("after ") for r in rows if r.status == status]
+        told += [mark] * bool(reasons) + [f"  {r}" for r in dict.fromkeys(reasons)]
     return told
 
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
+import torch
 from torch import nn
 
 from mnist_utils.describe import show
@@ -64,6 +65,7 @@ class Description:
     frozen: int  # those that do not require a gradient
     macs: int  # multiply-adds of one image
     activation_bytes: int  # newly written output of all layers, one image
+    packed: bool = False  # there are weights that PyTorch does not show: quantised, or frozen
 
     def __getitem__(self, name: str) -> Line:
         """The row of a layer or container by its module path, as in `layer4`."""
@@ -120,7 +122,11 @@ def describe(model: nn.Module, input_shape: Sequence[int] | None = None) -> Desc
     columns = ("parameters", "frozen", "macs", "activation_bytes")
     totals = {name: sum(getattr(line, name) for line in lines) for name in columns}
     conclusion = _conclusion(rows, own, found)
-    return Description(type(model).__name__, input_shape, lines, conclusion, **totals)
+    packed = any(".quantized" in type(m).__module__ for m in model.modules())
+    packed |= isinstance(model, torch.jit.ScriptModule) and not totals["parameters"]
+    return Description(
+        type(model).__name__, input_shape, lines, conclusion, **totals, packed=packed
+    )
 
 
 def _measured(model, input_shape, rows: Sequence[Row], found: list) -> dict[int, str]:

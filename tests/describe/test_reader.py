@@ -123,7 +123,7 @@ UNREADABLE = {
     ),
     "pixel_shuffle": Written(lambda s, x: F.pixel_shuffle(F.pad(x, (0, 0, 0, 0, 0, 3)), 2)),
     "flip": Written(lambda s, x: x.flip(3)),
-    "in another order": Written(lambda s, x: torch.cat([x, x], 3)),
+    "repeated columns": Written(lambda s, x: torch.cat([x, x], 3)),
     "axes lie differently": Written(lambda s, x: x + x.transpose(2, 3)),
     "flattened": Written(lambda s, x: s.a(x.flatten(2)), a=nn.Conv1d(1, 1, 3)),
     "computed from the image": Written(lambda s, x: F.conv2d(x, x.mean((2, 3), keepdim=True))),

@@ -82,7 +82,7 @@ def test_axes_that_differ_are_written_vertical_first():
 
 def test_unknown_rows_are_null_with_a_reason():
     model = nn.Sequential(nn.Conv2d(1, 1, 3), nn.ConvTranspose2d(1, 1, 1, 2), nn.ReLU())
-    described = describe(model, (1, 8, 8))
+    described = describe(model, (1, 8, 65))
     known, unreadable, after = described.rows
     assert known.status == "known"
     for row in (unreadable, after):
@@ -95,8 +95,12 @@ def test_unknown_rows_are_null_with_a_reason():
     assert unreadable.reason.startswith("1: a transposed convolution")
     assert after.reason.startswith("after 1: a transposed convolution")
     assert unreadable.parameters == 2
-    assert unreadable.macs == 6 * 6
-    assert "? unknown, and so is all that comes after:\n  1: a transposed" in str(described)
+    assert unreadable.macs == 6 * 63
+    assert "measured are small images alone:\n  1: a transposed" in str(described)
+    measured = describe(model, (1, 8, 8))
+    assert (measured["1"].receptive_field, measured["1"].status) == (3, "measured")
+    assert " ~3 " in str(measured)
+    assert "it cannot be read:\n  1: a transposed" in str(measured)
 
 
 def test_modules_that_eval_never_calls_are_counted_and_marked():
