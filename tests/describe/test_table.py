@@ -13,7 +13,7 @@ from networks import Written
 from torch import nn
 
 from mnist_utils import models
-from mnist_utils.describe import describe
+from mnist_utils.describe import describe, show
 from mnist_utils.describe.__main__ import load, main
 from mnist_utils.errors import InputError
 from mnist_utils.models import Model3
@@ -96,11 +96,11 @@ def test_unknown_rows_are_null_with_a_reason():
     assert after.reason.startswith("after 1: a transposed convolution")
     assert unreadable.parameters == 2
     assert unreadable.macs == 6 * 63
-    assert "measured are small images alone:\n  1: a transposed" in str(described)
+    assert "it would be measured:\n  1: a transposed" in str(described)
     measured = describe(model, (1, 8, 8))
     assert (measured["1"].receptive_field, measured["1"].status) == (3, "measured")
     assert " ~3 " in str(measured)
-    assert "it cannot be read:\n  1: a transposed" in str(measured)
+    assert "disturbed after another:\n  1: a transposed" in str(measured)
 
 
 def test_modules_that_eval_never_calls_are_counted_and_marked():
@@ -124,7 +124,8 @@ def test_the_usual_image_is_guessed_from_the_first_convolution():
         assert describe(zoo.squeezenet1_0()).input_shape == (3, 224, 224)
 
 
-def test_the_table_as_text(command):
+def test_the_table_as_text(command, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "97")
     status, out, err = command(main, "mnist_utils.models:Model3")
     lines = out.splitlines()
     assert (status, err) == (0, "")
@@ -206,7 +207,7 @@ def test_a_field_larger_than_the_image_is_marked():
 def test_one_line_answers_the_design_question(model, shape, said):
     described = describe(model, shape)
     assert described.conclusion == said
-    assert said in str(described)
+    assert said in described.to_text(width=200)
 
 
 def test_what_has_no_layer_gets_a_word():
@@ -222,6 +223,24 @@ def test_a_long_network_in_brief(command):
     assert rows[-1][0] == "fc"
     assert set(lines[26]) == {"─"}
     assert lines[-1] == "in brief: 24 of 199 rows; --no-brief shows all"
+
+
+@pytest.mark.parametrize(
+    ("name", "brief", "rows"),
+    [
+        ("mobilenet_v3_large", True, 22),  # features.13, and not features.13.block beside it
+        ("convnext_base", True, 39),  # features.5 is opened: 27 blocks, and most of the work
+        ("vit_b_16", False, 189),
+    ],
+)
+def test_a_table_fits_the_terminal(name, brief, rows):
+    with torch.device("meta"):
+        found = describe(zoo.get_model(name))
+    for width in (80, 60):
+        lines = found.to_text(brief, width).splitlines()
+        assert max(map(len, lines)) <= width
+        assert lines[rows + 2] == lines[1]
+    assert (show.rounded(11_230_894_080), show.rounded(999_999)) == ("11.2 G", "999,999")
 
 
 def test_brief_is_usual_on_a_terminal_for_a_long_network_only(command, monkeypatch):
