@@ -121,33 +121,52 @@ def spread(rows: list[Row], layout: Layout, axis: int, n: int, place, window=BRO
 # --- What operations do ---------------------------------------------------------------------------
 
 
-def moved(maps: Sequence[tuple], function: Callable, full: Iterable | None = None) -> list[Layout]:
+def moved(
+    maps: Sequence[tuple], function: Callable, full: Iterable | None = None, key: object = None
+) -> list[Layout]:
     """Layouts after `function` has moved the data of maps, each given by a layout and a shape.
 
     It is called on numbers, 0 for what reads nothing, once for each part of a layout; `full` are
     the dimensions whose length matters to it, by default all. Rows are still to be made: `settled`.
+    What is moved once is remembered if `key` says all that `function` goes by.
     """
     reads = tuple(dict.fromkeys(read for m, _ in maps for read in m.reads))
     full = range(len(maps[0][1])) if full is None else list(full)
-    numbers, parts, layouts = [], [], []
+    numbers = []
     for m, _ in maps:
         g = numpy.array([*map(reads.index, m.reads), -1])[m.g]
         numbers.append([numpy.where(g < 0, 0, t + 1) for t in (m.y, m.x, g)])
+    shapes, arrays = [shape for _, shape in maps], [t for each in numbers for t in each]
+    key = key and (str((key, shapes, [t.shape for t in arrays])), *(t.tobytes() for t in arrays))
+    found = MOVED.get(key) or _moved(numbers, shapes, function, full)
+    if key and len(MOVED) < 10_000:
+        MOVED[key] = found
+    extent = maps[0][0].extent
+    return [Layout(extent, reads, *places) for places in found]
+
+
+MOVED: dict = {}  # what was moved before: the blocks of a transformer are alike
+
+
+def _moved(numbers: list, shapes: list, function: Callable, full: Sequence[int]) -> list[tuple]:
+    """y, x and g of each output."""
+    parts = []
     for each in zip(*numbers, strict=True):
         sizes = [[1 if d in full else n for d, n in enumerate(t.shape)] for t in each]
         common, given = numpy.broadcast_shapes(*sizes), []
-        for t, (_, shape) in zip(each, maps, strict=True):
+        for t, shape in zip(each, shapes, strict=True):
             size = [shape[d] if d in full else n for d, n in enumerate(common)]
             t = numpy.array(numpy.broadcast_to(t, size), "int32", order="C")
             given.append(torch.from_numpy(t))
         results = function(*given)
         parts.append(results if isinstance(results, (tuple, list)) else [results])
+    found = []
     for results in zip(*parts, strict=True):
         if 0 in results[0].shape:
             raise Unreadable("it makes or takes a map without channels")
         y, x, g = (t.numpy() - 1 for t in results)
-        layouts.append(Layout(maps[0][0].extent, reads, _short(y), _short(x), _short(g, unsaid=-2)))
-    return layouts
+        found.append((_short(y), _short(x), _short(g, unsaid=-2)))
+    return found
 
 
 def settled(rows: list[Row], layout: Layout) -> Layout | None:

@@ -102,7 +102,8 @@ def move(op):
     call = op.call if op.name != "im2col" else lambda numbers: op.call(numbers.double()).int()
     if op.name in ("select", "slice", "split", "split_with_sizes", "unbind", "unsafe_split"):
         full = op.chosen("dim", default=0)
-    layouts = [by.settled(op.rows, m) for m in by.moved([(layout, t.shape)], call, full)]
+    key = op.name, [v for v in op.arguments.values() if not isinstance(v, Tensor)]
+    layouts = [by.settled(op.rows, m) for m in by.moved([(layout, t.shape)], call, full, key)]
     for k, d in ((0, -2), (1, -1)) if op.name == "pixel_shuffle" else ():
         if layouts[0].extent[k] == 1:
             layouts = [_stretched(op, layouts[0], k, d)]

@@ -93,7 +93,8 @@ def describe(model: nn.Module, input_shape: Sequence[int] | None = None) -> Desc
     rows = read(model, input_shape)
     by_row, unused = costs(model, rows)
     found = fields(rows)
-    own = fields(rows, global_context=False)
+    mixed = any(axis.fixed for f in found if not isinstance(f, Unknown) for axis in f)
+    own = fields(rows, global_context=False) if mixed else found[:]
     holes = pixels_with_holes(rows, found)
     reasons = {}
     if max(input_shape[1:]) <= LARGEST:
