@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 import torch
 from torch import nn
 
-from mnist_utils.describe import show
+from mnist_utils.describe import advice, show
 from mnist_utils.describe.costs import costs
 from mnist_utils.describe.fields import CONSTANT, Unknown, fields, pixels_with_holes
 from mnist_utils.describe.measured import LARGEST, measure
@@ -77,6 +77,10 @@ class Description:
     def to_json(self) -> str:
         """A list of objects, one a line, with the fields of `Line` as keys."""
         return "[\n" + ",\n".join(json.dumps(asdict(row)) for row in self.rows) + "\n]"
+
+    def advice(self, object_size: int | None = None) -> list[str]:
+        """Sentences on the design, for an object of so many pixels; by default the image's size."""
+        return advice.advice(self, object_size or min(self.input_shape[1:]))
 
     to_text = __repr__ = show.text
     to_markdown, _repr_html_ = show.markdown, show.page
