@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from mnist_utils.describe import guards, operations
 from mnist_utils.describe.layout import Layout, Unreadable, add, row_of_units, together
-from mnist_utils.describe.measured import tensors_in
+from mnist_utils.describe.measured import tensors_in, with_image
 from mnist_utils.describe.operations import Operation, multiply_adds
 from mnist_utils.describe.rows import AXES, Row
 from mnist_utils.describe.rules import READS_VALUES, RULE_OF, SEVERAL, SHAPE_ONLY
@@ -40,7 +40,7 @@ class Reader(TorchDispatchMode):
     """Follow every tensor that depends on the image: which row made it, where its axes lie."""
 
     def __init__(
-        self, model: nn.Module, input_shape: tuple[int, ...], device: str, stop_at_device: bool
+        self, model: nn.Module, input_shape: tuple, device: str, stop_at_device: bool, inputs=None
     ):
         super().__init__()
         self.stop_at_device = stop_at_device
@@ -57,6 +57,7 @@ class Reader(TorchDispatchMode):
         dtypes = [p.dtype for p in model.parameters() if p.is_floating_point()]
         dtype = [*dtypes, torch.get_default_dtype()][0]
         self.image = torch.zeros(1, *input_shape, dtype=dtype, device=device)
+        self.arguments = with_image(inputs, self.image)
         _, height, width = input_shape
         places = row_of_units(height, 4, 2), row_of_units(width, 4, 3), row_of_units(1, 4, 1)
         self._bind(self.image, Layout(input_shape[1:], ((0,),), *places))
@@ -70,7 +71,7 @@ class Reader(TorchDispatchMode):
             guards.no_threads(), guards.no_chance(), guards.no_onednn(), torch.no_grad(),
             self, _Calls(self),
         ):  # fmt: skip
-            output = self.model(self.image)
+            output = self.model(*self.arguments)
         self.calls += 1
         if self.layers:
             raise InputError(

@@ -14,6 +14,7 @@ import torch
 from numpy import ndarray
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from mnist_utils.describe.fields import Field, after
 from mnist_utils.describe.rows import AXES
@@ -31,6 +32,17 @@ def tensors_in(values) -> Iterator[Tensor]:
             yield from tensors_in(value.values())
         elif isinstance(value, (list, tuple)):
             yield from tensors_in(value)
+
+
+def with_image(inputs: object, image: Tensor) -> tuple:
+    """The arguments of a call: an example of them with `image` as the first of its tensors."""
+    if inputs is None:
+        return (image,)
+    leaves, form = tree_flatten(inputs if isinstance(inputs, tuple) else (inputs,))
+    tensors = [k for k, leaf in enumerate(leaves) if isinstance(leaf, Tensor)]
+    for k in tensors:
+        leaves[k] = image if k == tensors[0] else leaves[k].to(image.device)
+    return tree_unflatten(leaves, form)
 
 
 class Watch(TorchFunctionMode):
@@ -54,7 +66,10 @@ class Watch(TorchFunctionMode):
 
 
 def measure(
-    model: nn.Module, input_shape: Sequence[int], calls: Sequence[tuple[int, int]]
+    model: nn.Module,
+    input_shape: Sequence[int],
+    calls: Sequence[tuple[int, int]],
+    inputs: object = None,
 ) -> dict[tuple[int, int], tuple[Field, Field]]:
     """Return the fields along height and width of the outputs of `calls`, where they show."""
     model = copy.deepcopy(model).cpu().eval()
@@ -67,7 +82,7 @@ def measure(
         watching.append(Watch(calls))
         torch.manual_seed(0)
         with watching[-1]:
-            output = model(image)
+            output = model(*with_image(inputs, image))
         watching[-1].done(output)
         return [watching[-1].outputs[call] for call in calls]
 

@@ -10,7 +10,7 @@ from torch import nn
 from mnist_utils.describe import advice, show
 from mnist_utils.describe.costs import costs
 from mnist_utils.describe.fields import CONSTANT, Unknown, fields, pixels_with_holes
-from mnist_utils.describe.measured import LARGEST, measure
+from mnist_utils.describe.measured import LARGEST, measure, tensors_in
 from mnist_utils.describe.reader import read, uncompiled
 from mnist_utils.describe.rows import Row
 
@@ -74,6 +74,16 @@ class Description:
             raise KeyError(f"{name!r} is not a row; there are {', '.join(rows)}")
         return rows[name]
 
+    def to_dict(self) -> dict:
+        """All of it as plain data."""
+        return asdict(self)
+
+    def to_frame(self):
+        """The rows as a pandas DataFrame, for which pandas must be installed."""
+        import pandas
+
+        return pandas.DataFrame(self.to_dict()["rows"]).set_index("name")
+
     def to_json(self) -> str:
         """A list of objects, one a line, with the fields of `Line` as keys."""
         return "[\n" + ",\n".join(json.dumps(asdict(row)) for row in self.rows) + "\n]"
@@ -86,15 +96,21 @@ class Description:
     to_markdown, _repr_html_ = show.markdown, show.page
 
 
-def describe(model: nn.Module, input_shape: Sequence[int] | None = None) -> Description:
+def describe(
+    model: nn.Module, input_shape: Sequence[int] | None = None, inputs: object = None
+) -> Description:
     """Describe `model` for one image of `input_shape` (channels, height, width), in `eval()`.
 
     Without a shape: (3, 224, 224) when the first convolution takes three channels, else
-    (1, 28, 28). The model is left as it is. Raises InputError: see `reader.read`.
+    (1, 28, 28). Where `forward` takes more than an image, `inputs` are an example of what it takes:
+    a tuple, or one argument, such as a dict; the first tensor in it, (1, C, H, W), is the image.
+    The model is left as it is. Raises InputError: see `reader.read`.
     """
     model = uncompiled(model)
-    input_shape = tuple(input_shape or _usual_shape(model))
-    rows = read(model, input_shape)
+    image = next(tensors_in([inputs]), None)
+    input_shape = tuple(input_shape or (image.shape[1:] if image is not None else ()))
+    input_shape = input_shape or _usual_shape(model)
+    rows = read(model, input_shape, inputs)
     by_row, unused = costs(model, rows)
     found = fields(rows)
     mixed = any(axis.fixed for f in found if not isinstance(f, Unknown) for axis in f)
@@ -102,7 +118,7 @@ def describe(model: nn.Module, input_shape: Sequence[int] | None = None) -> Desc
     holes = pixels_with_holes(rows, found)
     reasons = {}
     if max(input_shape[1:]) <= LARGEST:
-        reasons = _measured(model, input_shape, rows, found)
+        reasons = _measured(model, input_shape, inputs, rows, found)
     lines = []
     for i, row in enumerate(rows):
         if not row.shown:
@@ -134,11 +150,11 @@ def describe(model: nn.Module, input_shape: Sequence[int] | None = None) -> Desc
     )
 
 
-def _measured(model, input_shape, rows: Sequence[Row], found: list) -> dict[int, str]:
+def _measured(model, input_shape, inputs, rows: Sequence[Row], found: list) -> dict[int, str]:
     """Put what is measured in place of what is unknown; row -> why it could not be read."""
     unknown = [i for i, f in enumerate(found) if isinstance(f, Unknown) and f.reason != CONSTANT]
     calls = {rows[i].call for i in unknown if rows[i].call}
-    seen, reasons = measure(model, input_shape, sorted(calls)) if calls else {}, {}
+    seen, reasons = measure(model, input_shape, sorted(calls), inputs) if calls else {}, {}
     for i in unknown:
         again = rows[i].inputs[0] if rows[i].inside and not rows[i].call else None
         if rows[i].call in seen or again in reasons:

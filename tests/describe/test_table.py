@@ -290,6 +290,33 @@ def test_the_table_as_html_is_escaped():
     assert "<Odd" not in page
 
 
+EXAMPLES = {
+    "two": (lambda s, x, y: s.a(x) + y.mean(), lambda x: (x, torch.ones(1, 3))),
+    "a dict": (lambda s, x: s.a(x["image"]), lambda x: {"image": x}),
+    "measured": (lambda s, x, y: s.a(x).flip(2) * y, lambda x: (x, torch.ones(1))),
+}
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_what_takes_more_than_an_image_is_described_by_example(name):
+    class Net(Written):
+        def forward(self, *inputs):
+            return self.written(self, *inputs)
+
+    forward, inputs = EXAMPLES[name]
+    model = Net(forward, a=nn.Conv2d(2, 1, 3))
+    found = describe(model, inputs=inputs(torch.zeros(1, 2, 9, 12)))
+    assert (found.rows[-1].receptive_field, found.input_shape) == (3, (2, 9, 12))
+    with pytest.raises(InputError, match=r"describe\(model, inputs=\(a, b\)\), by example$"):
+        describe(model)
+
+
+def test_a_description_is_data():
+    found = describe(Model3())
+    assert json.loads(json.dumps(found.to_dict()))["rows"] == json.loads(found.to_json())
+    assert found.to_frame().loc["pool", "receptive_field"] == 8
+
+
 def test_a_row_is_found_by_its_path():
     assert describe(Model3())["block2"].receptive_field == 20
     with pytest.raises(KeyError, match="block9"):
