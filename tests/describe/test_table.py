@@ -290,6 +290,58 @@ def test_the_table_as_html_is_escaped():
     assert "<Odd" not in page
 
 
+class Rows(nn.Module):
+    """A recurrent layer over the rows of an image, or over its pixels, and its last step."""
+
+    def __init__(self, layer, pixels=False, **options):
+        super().__init__()
+        self.layer, self.pixels = (
+            layer(1 if pixels else 28, 16, batch_first=True, **options),
+            pixels,
+        )
+
+    def forward(self, image):
+        rows = image.flatten(2).transpose(1, 2) if self.pixels else image[:, 0]
+        return self.layer(rows)[0][:, -1]
+
+
+class Looping(nn.Conv2d):
+    def forward(self, image):
+        for _ in range(18):
+            image = image + super().forward(image)
+        return image
+
+
+LOOPING = {  # network, multiply-adds, its output's field; the reader must end, too
+    "LSTM": (lambda: Rows(nn.LSTM), 28 * 4 * 16 * (28 + 16), 28),
+    "LSTM in float64": (lambda: Rows(nn.LSTM).double(), 28 * 4 * 16 * (28 + 16), 28),
+    "LSTM, two layers both ways": (
+        lambda: Rows(nn.LSTM, num_layers=2, bidirectional=True),
+        28 * 2 * 4 * 16 * (28 + 16 + 32 + 16),
+        28,
+    ),
+    "GRU": (lambda: Rows(nn.GRU), 28 * 3 * 16 * (28 + 16), 28),
+    "GRU over pixels": (lambda: Rows(nn.GRU, pixels=True), 784 * 3 * 16 * (1 + 16), 28),
+    "RNN over pixels": (lambda: Rows(nn.RNN, pixels=True), 784 * 16 * (1 + 16), 28),
+    "convolution": (lambda: Looping(1, 1, 3, padding=1), 18 * 9 * 784, 37),
+}
+
+
+@pytest.mark.parametrize("name", LOOPING)
+def test_what_goes_round_within_a_layer_is_counted_and_ends(name):
+    model, macs, field = LOOPING[name]
+    onednn = torch.backends.mkldnn.enabled
+    found = describe(model(), (1, 28, 28))
+    assert (found.macs, found.rows[-1].receptive_field) == (macs, field)
+    assert torch.backends.mkldnn.enabled == onednn
+
+
+def test_weights_that_are_packed_away_get_a_word():
+    frozen = torch.jit.freeze(torch.jit.script(Model3().eval()))
+    assert "frozen layers are packed away, and not counted" in str(describe(frozen, (1, 28, 28)))
+    assert "packed" not in str(describe(torch.jit.script(Model3().eval()), (1, 28, 28)))
+
+
 EXAMPLES = {
     "two": (lambda s, x, y: s.a(x) + y.mean(), lambda x: (x, torch.ones(1, 3))),
     "a dict": (lambda s, x: s.a(x["image"]), lambda x: {"image": x}),
