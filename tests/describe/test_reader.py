@@ -129,7 +129,7 @@ UNREADABLE = {
     "computed from the image": Written(lambda s, x: F.conv2d(x, x.mean((2, 3), keepdim=True))),
     "written in parts": Written(lambda s, x: _shifted(x)),
     "grid_sampler": Written(lambda s, x: F.grid_sample(x, torch.zeros(1, 4, 4, 2).to(x.device))),
-    "with something else": Written(lambda s, x: x.unfold(2, 2, 2).movedim(4, 2).flatten(2, 3)),
+    "reordered rows": Written(lambda s, x: x.unfold(2, 2, 2).movedim(4, 2).flatten(2, 3)),
 }  # fmt: skip
 
 
