@@ -155,14 +155,6 @@ def halves(op):
     return by.joined(op.rows, by.moved([(layout, t.shape)], lambda c: c.chunk(2, d), [d]), op.rank)
 
 
-def keep(op):
-    """Strides of its own are read where they change nothing."""
-    t = op.maps[0][0]
-    if (t.shape, t.stride()) != (op.shape, tuple(op.arguments["stride"])):
-        raise Unreadable("it reads memory by strides of its own")
-    return by.add(op.rows, op.layout)
-
-
 def reduce(op):
     """Mean, sum or maximum over dimensions: global pooling where they hold an axis."""
     over = op.chosen("dim")

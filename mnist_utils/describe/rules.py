@@ -18,7 +18,6 @@ RULES = {
     by.cat: "cat stack",
     by.pick: "cumsum index index_select sort topk",
     by.halves: "glu",
-    by.keep: "as_strided",
     by.reduce: "amax amin argmax argmin linalg_vector_norm logsumexp max mean min std sum var",
     by.product: " ".join([*by.PRODUCTS, *by.ATTENTION]),
     by.convolution: "_convolution convolution",
