@@ -19,6 +19,7 @@ from torch import nn
 from tqdm import tqdm
 
 from mnist_utils import augment, command, data, inference, models, recipes, results
+from mnist_utils.describe import describe
 from mnist_utils.errors import InputError
 from mnist_utils.evaluate import evaluate
 from mnist_utils.files import RESULTS, write_atomically
@@ -199,6 +200,27 @@ def by_network(images: torch.Tensor, rounds: int) -> dict[str, float]:
     return {name: len(images) / used for name, used in seconds.items()}
 
 
+READ = ("resnet50", "efficientnet_v2_l", "convnext_base", "vit_b_16", "densenet201", "maxvit_t")
+
+
+def reading(rounds: int) -> dict[str, float]:
+    """CPU seconds of `describe` over torchinfo's, which runs the network; images of 224 pixels."""
+    import torchinfo
+    import torchvision
+
+    ratios, shape = {}, (3, 224, 224)
+    options = {"verbose": 0, "depth": 10, "device": "cpu"}
+    for name in READ:
+        network = torchvision.models.get_model(name)
+        sides = {
+            "describe": lambda model=network: describe(model, shape),
+            "torchinfo": lambda model=network: torchinfo.summary(model, (1, *shape), **options),
+        }
+        seconds = in_turn(rounds, sides)
+        ratios[name] = seconds["describe"] / seconds["torchinfo"]
+    return ratios
+
+
 def onnx_session(network: nn.Module):
     """The same weights in ONNX Runtime, one thread."""
     import onnxruntime
@@ -235,6 +257,7 @@ def main() -> None:
         "first_epoch": first_epoch(split, test),
         "inference": answers(test.images, arguments.rounds),
         "images_per_cpu_second": by_network(test.images, arguments.rounds),
+        "describe_over_torchinfo": reading(arguments.rounds),
     }
     write_atomically(arguments.out, json.dumps(result, indent=1) + "\n")
     print(table(result))
@@ -260,6 +283,8 @@ def table(result: dict) -> str:
         one = speed["one_digit_milliseconds"][name]
         lines.append(f"  {name:24}{rate:>12,.0f}{one:>10.2f} ms")
     lines.append(f"  {'ratio':24}{speed['ratio']:>12.2f}")
+    lines += ["", "describe, CPU seconds over torchinfo's"]
+    lines += [f"  {name:24}{r:>12.1f}" for name, r in result["describe_over_torchinfo"].items()]
     return "\n".join(lines)
 
 

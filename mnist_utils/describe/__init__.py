@@ -1,10 +1,11 @@
 """Any network read layer by layer: what each unit sees of the image, and what it costs.
 
-To use it: `describe(model)`, or `python -m mnist_utils.describe --help`. To understand it: `fields`
-is the lesson's recurrence for branches as well, `costs` its arithmetic, `measured` a second route.
-`show` prints. Machinery, not needed: `reader` runs the network under `guards`, `follow` follows its
-data, `layout` where the units of a map lie in it; `rules` is the table of PyTorch's operations, and
-`operations` and `steps` know what each reads.
+To use it: `describe(model)`, or `python -m mnist_utils.describe --help`; README.md has examples.
+To understand it: `fields` is the lesson's recurrence for branches as well, `costs` its arithmetic;
+`measured` finds by running what cannot be read. `advice` judges, `show` prints. Machinery, not
+needed: `reader` runs the network under `guards`, `follow` follows its data, `layout` where the
+units of a map lie in it; `rules` is the table of PyTorch's operations, and `operations` and `steps`
+know what each reads.
 """
 
 __all__ = ["Description", "Line", "describe", "read"]

@@ -5,11 +5,13 @@ python -m mnist_utils.describe torchvision.models:resnet50 --input 3 224 224 --j
 import argparse
 import importlib
 import inspect
+import shutil
 import sys
 import warnings
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from operator import attrgetter
+from textwrap import fill
 
 from mnist_utils import command
 from mnist_utils.errors import InputError, first_line
@@ -69,6 +71,13 @@ def parser() -> command.Parser:
         help="convolutions, pools and containers only, as deep as 40 lines allow; usual on a "
         "terminal for a network of more rows than that",
     )  # fmt: skip
+    parser.add_argument(
+        "--advice", action="store_true", help="say below the table what to look at, and one change"
+    )
+    parser.add_argument(
+        "--object", type=int, metavar="PIXELS",
+        help="the object's size, which advice goes by (default: the image's)",
+    )  # fmt: skip
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="a list of objects instead of a table")
     form.add_argument("--markdown", action="store_true", help="the table in Markdown")
@@ -78,6 +87,10 @@ def parser() -> command.Parser:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line."""
     options = parser().parse_args(arguments)
+    if options.object is not None and (options.object < 1 or not options.advice):
+        raise InputError(f"--object {options.object} goes with --advice, and is 1 or more")
+    if options.advice and options.json:
+        raise InputError("--advice stands below a table, and --json prints none")
     from mnist_utils.describe import describe  # torch, which --help need not wait for
     from mnist_utils.describe.show import LONG
 
@@ -92,6 +105,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(found.to_json())
     else:
         print(found.to_markdown(brief) if options.markdown else found.to_text(brief))
+        for sentence in found.advice(options.object) if options.advice else ():
+            width = 10**6 if options.markdown else shutil.get_terminal_size().columns
+            print(fill(f"- {sentence}", width, subsequent_indent="  "))
 
 
 if __name__ == "__main__":

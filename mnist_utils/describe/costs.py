@@ -42,6 +42,8 @@ def costs(model: nn.Module, rows: Sequence[Row]) -> tuple[list[Cost], list[Cost]
     parameters = dict(model.named_parameters())
     by_row = [
         _cost(row.name, row.kind, map(parameters.pop, row.parameters), row.products, row.nbytes)
+        if row.shown
+        else Cost("", "")
         for row in rows
     ]
     modules, left = dict(model.named_modules()), {}

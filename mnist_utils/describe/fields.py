@@ -56,8 +56,7 @@ class Field(NamedTuple):
     @property
     def jump(self) -> int | Fraction:
         """Pixels from the field of one unit to that of the next, on the average."""
-        jump = Fraction(self.advance) / len(self.spans)
-        return int(jump) if jump.denominator == 1 else jump
+        return _ratio(self.advance, len(self.spans))
 
     @property
     def padding(self) -> int:
@@ -75,6 +74,12 @@ class Field(NamedTuple):
         moved = 0 if self.fixed else turns * self.advance
         first, last = self.spans[phase]
         return first + moved, last + moved
+
+
+@lru_cache(4096)
+def _ratio(pixels: int | Fraction, units: int) -> int | Fraction:
+    ratio = Fraction(pixels) / units
+    return int(ratio) if ratio.denominator == 1 else ratio
 
 
 CONSTANT = "it does not depend on the image"
@@ -115,7 +120,8 @@ def _shortest(field: Field) -> Field:
     return field
 
 
-def merge(fields: Sequence[Field], units: int, pixels: int) -> Field | None:
+@lru_cache(4096)
+def merge(fields: tuple[Field, ...], units: int, pixels: int) -> Field | None:
     """The field where branches meet: from the first pixel to the last that any of them sees.
 
     None when it differs from unit to unit: branches of unequal jump on a map of several units.
@@ -179,7 +185,7 @@ def _meet(row: Row, found: list, image: tuple[int, int], global_context: bool):
         return found[0]
     both = []
     for axis in AXES:
-        field = merge([one[axis] for one in found], row.extent[axis], image[axis])
+        field = merge(tuple(dict.fromkeys(f[axis] for f in found)), row.extent[axis], image[axis])
         if field is None:
             jumps = sorted({one[axis].jump for one in found if not one[axis].fixed})
             why = f"jumps {', '.join(map(str, jumps))}" if len(jumps) > 1 else "different reach"

@@ -4,8 +4,9 @@
 in `forward`.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy
 import torch
@@ -15,20 +16,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from mnist_utils.describe import guards, operations
 from mnist_utils.describe.layout import Layout, Unreadable, add, row_of_units, together
+from mnist_utils.describe.measured import tensors_in, with_image
 from mnist_utils.describe.operations import Operation, multiply_adds
-from mnist_utils.describe.rows import Row
+from mnist_utils.describe.rows import AXES, Row
 from mnist_utils.describe.rules import READS_VALUES, RULE_OF, SEVERAL, SHAPE_ONLY
 from mnist_utils.errors import InputError
-
-
-def tensors_in(values: Iterable) -> Iterator[Tensor]:
-    for value in values:
-        if isinstance(value, Tensor):
-            yield value
-        elif isinstance(value, dict):
-            yield from tensors_in(value.values())
-        elif isinstance(value, (list, tuple)):
-            yield from tensors_in(value)
 
 
 @dataclass
@@ -48,23 +40,24 @@ class Reader(TorchDispatchMode):
     """Follow every tensor that depends on the image: which row made it, where its axes lie."""
 
     def __init__(
-        self, model: nn.Module, input_shape: tuple[int, ...], device: str, stop_at_device: bool
+        self, model: nn.Module, input_shape: tuple, device: str, stop_at_device: bool, inputs=None
     ):
         super().__init__()
         self.stop_at_device = stop_at_device
         self.model, self.path, self.layers = model, [""], []
         self.rows = [Row("input", "input", (), input_shape[1:])]
-        self.state: dict[tuple, Layout] = {}
+        self.state: dict[int, dict[tuple, Layout]] = {}  # storage -> view -> layout
         self.whole: dict[tuple, int] = {}  # rows -> the one that takes them together
-        self.unread: set[int] = set()  # storages that were written in parts, or hold statistics
+        self.unread: dict[int, set] = {}  # storage -> what was written there and is not followed
         self.drawn: set[int] = set()  # storages that hold what was drawn at random
         self.writer: dict[int, int] = {}  # storage -> the row that first wrote to it
         self.alive: list[Tensor] = []  # so that no storage's number is given out twice
-        self.paths, self.taken = dict(model.named_modules()), set()
+        self.paths, self.taken, self.calls = dict(model.named_modules()), set(), 0
         self.unused = {self._storage(p): name for name, p in model.named_parameters()}
         dtypes = [p.dtype for p in model.parameters() if p.is_floating_point()]
         dtype = [*dtypes, torch.get_default_dtype()][0]
         self.image = torch.zeros(1, *input_shape, dtype=dtype, device=device)
+        self.arguments = with_image(inputs, self.image)
         _, height, width = input_shape
         places = row_of_units(height, 4, 2), row_of_units(width, 4, 3), row_of_units(1, 4, 1)
         self._bind(self.image, Layout(input_shape[1:], ((0,),), *places))
@@ -74,17 +67,22 @@ class Reader(TorchDispatchMode):
             if name and not isinstance(module, torch.jit.ScriptModule):  # these take no hooks
                 module.register_forward_pre_hook(self._entering(name), prepend=True)
                 module.register_forward_hook(self._leaving)
-        with guards.no_threads(), guards.no_chance(), torch.no_grad(), self, _Calls(self):
-            output = self.model(self.image)
+        with (
+            guards.no_threads(), guards.no_chance(), guards.no_onednn(), torch.no_grad(),
+            self, _Calls(self),
+        ):  # fmt: skip
+            output = self.model(*self.arguments)
+        self.calls += 1
         if self.layers:
             raise InputError(
                 f"{self.layers[-1].name} fails, and the network catches that and goes another way; "
                 "describe the parts"
             )
         known = len(self.rows)
-        for t in tensors_in([output]):
+        for place, t in enumerate(tensors_in([output])):
             if self.depends(t) and self._lookup(t).row >= known:  # it was written in parts
                 self.rows[-1].name = self.rows[-1].kind = "output"
+                self.rows[-1].call = self.calls, place
                 self.rows[-1].shown, self.rows[-1].output_shape = True, tuple(t.shape[1:])
         # A ModuleList is never called itself: it is a container of what it holds.
         for name in [n for n in self.paths if n and n not in self.taken]:
@@ -114,7 +112,7 @@ class Reader(TorchDispatchMode):
 
     def _leaving(self, module, _, output):
         self.path.pop()
-        self.close(output)
+        self.done(output)
 
     def open(self, name: str, kind: str, leaf: bool = True) -> None:
         part = bool(self.layers) and self.layers[-1].leaf
@@ -123,7 +121,13 @@ class Reader(TorchDispatchMode):
     def open_call(self, name: str) -> None:
         self.open(".".join(filter(None, (self.path[-1], name.strip("_")))), "")
 
-    def close(self, output) -> None:
+    def done(self, output) -> None:
+        """The end of a call that `measured.Watch` sees, too."""
+        self.calls += 1
+        with torch._C.DisableTorchFunction():
+            self.close(output, self.calls)
+
+    def close(self, output, call: int | None = None) -> None:
         layer = self.layers.pop()
         if layer.part:
             self.layers[-1].products += layer.products
@@ -149,11 +153,15 @@ class Reader(TorchDispatchMode):
         name = self._unique(layer)
         for row in self.rows[layer.first :]:
             row.name = name if layer.leaf else row.name or name
+        place = next((k for k, t in enumerate(outputs) if results and t is results[0]), 0)
+        seen = (call, place) if call and outputs else None
         if not layer.leaf:
             self._add_container(name, layer.kind, index, range(layer.first, len(self.rows)))
+            self.rows[-1].call = seen
             return
         row = self.rows[index]
         row.kind, row.shown = layer.kind or layer.name.rpartition(".")[2], True
+        row.call = seen
         row.products, row.parameters = tuple(layer.products), tuple(layer.parameters)
         for t in (results or outputs)[:1]:
             row.output_shape = tuple(t.shape[1:])
@@ -183,7 +191,7 @@ class Reader(TorchDispatchMode):
             try:
                 index = together(self.rows, layout)
             except Unreadable as error:
-                if not layout.tangled():  # what comes after may be read again
+                if not any(map(layout.tangled, AXES)):  # what comes after may be read again
                     layout = add(self.rows, layout)
                 for (index,) in layout.reads:
                     self.rows[index].reason = str(error)
@@ -196,21 +204,25 @@ class Reader(TorchDispatchMode):
     def _storage(self, t: Tensor) -> int:
         return t.untyped_storage()._cdata
 
-    def _key(self, t: Tensor) -> tuple:
-        return self._storage(t), t.storage_offset(), tuple(t.shape), t.stride()
+    def _views(self, t: Tensor) -> dict[tuple, Layout]:
+        return self.state.get(self._storage(t), {})
 
     def _bind(self, t: Tensor, layout: Layout) -> None:
-        self.state[self._key(t)] = layout
-        self.writer.setdefault(self._storage(t), layout.row)
+        storage = self._storage(t)
+        self.state.setdefault(storage, {})[_view(t)] = layout
+        self.writer.setdefault(storage, layout.row)
         self.alive.append(t)
 
     def depends(self, t: Tensor) -> bool:
-        return self._key(t) in self.state or self._storage(t) in self.unread
+        if _view(t) in self._views(t):
+            return True
+        first, end = _stretch(*_view(t))
+        return any(a < end and first < b for a, b in self.unread.get(self._storage(t), ()))
 
     def _lookup(self, t: Tensor) -> Layout:
-        if self._key(t) not in self.state:
+        if _view(t) not in self._views(t):
             self._unknown((0,), [t], "it reads a tensor that was written in parts")
-        return self.state[self._key(t)]
+        return self._views(t)[_view(t)]
 
     def _unknown(self, inputs: Sequence[int], outputs: Sequence[Tensor], reason: str) -> None:
         self.rows.append(Row("", "", tuple(dict.fromkeys(inputs)), reason=reason))
@@ -226,9 +238,8 @@ class Reader(TorchDispatchMode):
         )
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        name, schema = func.overloadpacket.__name__, func._schema.arguments
-        arguments = {s.name: s.default_value for s in schema if s.has_default_value()}
-        arguments |= dict(zip((s.name for s in schema), args, strict=False)) | (kwargs or {})
+        name, takes, defaults, writes, tags = _signature(func)
+        arguments = defaults | dict(zip(takes, args, strict=False)) | (kwargs or {})
         tensors = list(tensors_in(arguments.values()))
         maps = [t for t in tensors if self.depends(t)]
         if torch.is_inference_mode_enabled():
@@ -237,33 +248,36 @@ class Reader(TorchDispatchMode):
                 "that off; nothing here keeps gradients anyway"
             )
         masks = [t for t in maps if t.dtype == torch.bool]
-        cuts = torch.Tag.dynamic_output_shape in func.tags and (masks or name != "index")
+        cuts = torch.Tag.dynamic_output_shape in tags and (masks or name != "index")
         if maps and (cuts or name in READS_VALUES):
             self.refuse_values()
         by_chance = any(self._storage(t) in self.drawn for t in tensors)
         if name in READS_VALUES and by_chance:
             raise InputError(guards.CHANCE)
-        by_chance |= torch.Tag.nondeterministic_seeded in func.tags
+        by_chance |= torch.Tag.nondeterministic_seeded in tags
         alone = not self.layers or not self.layers[-1].leaf  # TorchScript's code, for example
         if alone:
             self.open_call(name)
         maps = [(t, self._lookup(t)) for t in maps if name != "copy_" or t is not args[0]]
         used = dict.fromkeys(self._storage(t) for t in tensors)
         self.layers[-1].parameters += [self.unused.pop(s) for s in used if s in self.unused]
-        out = func(*args, **(kwargs or {}))
+        if "batch_norm" in name and args[0].is_meta and not arguments["training"]:
+            out = torch.empty_like(args[0]), args[0].new_empty(0), args[0].new_empty(0)
+        else:
+            out = func(*args, **(kwargs or {}))
         self.layers[-1].products += multiply_adds(name.rstrip("_"), arguments, out)
         outputs = list(tensors_in([out]))
         if by_chance and not maps:
             self.drawn |= {self._storage(t) for t in outputs}
             self.alive += outputs
-        rule = operations.join if _pointwise(func) else RULE_OF.get(name.rstrip("_"))
+        rule = RULE_OF.get(name.rstrip("_"))
+        rule = operations.join if not rule and torch.Tag.pointwise in tags else rule
         if maps and outputs and name not in SHAPE_ONLY:
             shape = tuple(outputs[0].shape)
             call = lambda numbers: func(numbers, *args[1:], **(kwargs or {}))  # noqa: E731
             op = Operation(name.rstrip("_"), arguments, call, maps, shape, self.rows)
             self._follow(rule, op, outputs)
-        written = [arguments.get(s.name) for s in schema if s.alias_info and s.alias_info.is_write]
-        for t in tensors_in(written):
+        for t in tensors_in(map(arguments.get, writes)):
             itself = rule is operations.join and [m is t for m, _ in maps] == [True]
             if (name == "copy_" or not itself) and (maps or self.depends(t)):
                 self._forget_views(t, known=bool(maps and outputs))
@@ -273,12 +287,17 @@ class Reader(TorchDispatchMode):
 
     def _forget_views(self, written: Tensor, known: bool) -> None:
         """Other views of the memory just written hold values that were not followed."""
-        storage = self._storage(written)
-        kept = self._key(written) if known else None
-        for key in [k for k in self.state if k[0] == storage and k != kept]:
-            del self.state[key]
-        self.unread.add(storage)
-        self.alive.append(written)
+        views, (first, end) = self._views(written), _stretch(*_view(written))
+        for view in list(views):
+            begin, last = _stretch(*view)
+            if begin < end and first < last and not (known and view == _view(written)):
+                del views[view]
+        self._hide(written)
+
+    def _hide(self, t: Tensor) -> None:
+        """What reads this memory, but by views that are followed, is not followed."""
+        self.unread.setdefault(self._storage(t), set()).add(_stretch(*_view(t)))
+        self.alive.append(t)
 
     def _follow(self, rule, op: Operation, outputs: list[Tensor]) -> None:
         inputs, made = [layout.row for _, layout in op.maps], len(self.rows)
@@ -310,8 +329,7 @@ class Reader(TorchDispatchMode):
             if len(layout.shape) == out.dim() and all(m in (1, n) for m, n in fitting):
                 self._bind(out, layout)
             else:  # statistics beside the result: what reads them is not followed
-                self.unread.add(self._storage(out))
-                self.alive.append(out)
+                self._hide(out)
 
     def wrap(self, output: Tensor, padded: Tensor, widths: Sequence[int]) -> None:
         """Circular padding, which PyTorch writes in parts."""
@@ -321,11 +339,27 @@ class Reader(TorchDispatchMode):
         self._follow(operations.pad, op, [output])
 
 
-def _pointwise(func) -> bool:
-    """PyTorch tags what works value by value; of `mish_` it tags only `mish`."""
-    plain = getattr(torch.ops.aten, func.overloadpacket.__name__.rstrip("_"), None)
+def _view(t: Tensor) -> tuple[int, tuple[int, ...], tuple[int, ...]]:
+    return t.storage_offset(), tuple(t.shape), t.stride()
+
+
+def _stretch(offset: int, shape: Sequence[int], strides: Sequence[int]) -> tuple[int, int]:
+    """The stretch of memory in which a view lies."""
+    return offset, offset + 1 + sum((n - 1) * s for n, s in zip(shape, strides, strict=True))
+
+
+@lru_cache(None)
+def _signature(func) -> tuple:
+    """Name, arguments, their defaults, those it writes to, and PyTorch's tags.
+
+    Of `mish_` PyTorch tags only `mish` as working value by value.
+    """
+    name, takes = func.overloadpacket.__name__, func._schema.arguments
+    plain = getattr(torch.ops.aten, name.rstrip("_"), None)
     plain = getattr(plain, func._overloadname, func)
-    return torch.Tag.pointwise in func.tags or torch.Tag.pointwise in plain.tags
+    defaults = {a.name: a.default_value for a in takes if a.has_default_value()}
+    writes = [a.name for a in takes if a.alias_info and a.alias_info.is_write]
+    return name, [a.name for a in takes], defaults, writes, {*func.tags, *plain.tags}
 
 
 @dataclass(eq=False)
@@ -345,5 +379,5 @@ class _Calls(TorchFunctionMode):
         output = func(*args, **(kwargs or {}))
         if name == "pad" and "circular" in (kwargs or {}).values() and self.reader.depends(args[0]):
             self.reader.wrap(output, *args)
-        self.reader.close(output)
+        self.reader.done(output)
         return output

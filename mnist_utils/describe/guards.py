@@ -46,6 +46,17 @@ def no_threads() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def no_onednn() -> Iterator[None]:
+    """oneDNN runs a recurrent layer as one operation, which hides its products."""
+    before = torch._C._get_mkldnn_enabled()
+    torch._C._set_mkldnn_enabled(False)
+    try:
+        yield
+    finally:
+        torch._C._set_mkldnn_enabled(before)
+
+
 # What tells a network where its image lies; it might go by the answer.
 ASKS_DEVICE = {
     getattr(torch.Tensor, name).__get__ for name in ("device", "is_cpu", "is_cuda", "is_meta")

@@ -10,6 +10,7 @@ them again: so the channels of a map fall into groups, and each is a row of its 
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from itertools import chain
 from math import prod
 from typing import NamedTuple
 
@@ -72,9 +73,9 @@ class Layout(NamedTuple):
         alike = all(self.g.shape[d] == 1 for d in _along(units)) and self.alone(axis)
         return alike and numpy.array_equal(units.ravel(), range(self.extent[axis]))
 
-    def tangled(self) -> bool:
+    def tangled(self, axis: int) -> bool:
         """Whether an axis lies alone in a dimension, but not unit after unit."""
-        return any(self.alone(k) and not self.in_order(k) for k in AXES)
+        return self.alone(axis) and not self.in_order(axis)
 
     def numbers(self, group: ndarray | int) -> ndarray:
         """A number for each unit of each group, from 1 on; 0 for what reads nothing."""
@@ -85,6 +86,10 @@ class Layout(NamedTuple):
 def row_of_units(n: int, rank: int, d: int) -> ndarray:
     """0 to n − 1 along one dimension of so many."""
     return numpy.arange(n).reshape([n if k == d % rank else 1 for k in range(rank)])
+
+
+def _all(groups: Iterable[tuple[int, ...]]) -> tuple[int, ...]:
+    return tuple(dict.fromkeys(chain.from_iterable(groups)))
 
 
 def _along(t: ndarray) -> list[int]:
@@ -116,33 +121,52 @@ def spread(rows: list[Row], layout: Layout, axis: int, n: int, place, window=BRO
 # --- What operations do ---------------------------------------------------------------------------
 
 
-def moved(maps: Sequence[tuple], function: Callable, full: Iterable | None = None) -> list[Layout]:
+def moved(
+    maps: Sequence[tuple], function: Callable, full: Iterable | None = None, key: object = None
+) -> list[Layout]:
     """Layouts after `function` has moved the data of maps, each given by a layout and a shape.
 
     It is called on numbers, 0 for what reads nothing, once for each part of a layout; `full` are
     the dimensions whose length matters to it, by default all. Rows are still to be made: `settled`.
+    What is moved once is remembered if `key` says all that `function` goes by.
     """
     reads = tuple(dict.fromkeys(read for m, _ in maps for read in m.reads))
     full = range(len(maps[0][1])) if full is None else list(full)
-    numbers, parts, layouts = [], [], []
+    numbers = []
     for m, _ in maps:
         g = numpy.array([*map(reads.index, m.reads), -1])[m.g]
         numbers.append([numpy.where(g < 0, 0, t + 1) for t in (m.y, m.x, g)])
+    shapes, arrays = [shape for _, shape in maps], [t for each in numbers for t in each]
+    key = key and (str((key, shapes, [t.shape for t in arrays])), *(t.tobytes() for t in arrays))
+    found = MOVED.get(key) or _moved(numbers, shapes, function, full)
+    if key and len(MOVED) < 10_000:
+        MOVED[key] = found
+    extent = maps[0][0].extent
+    return [Layout(extent, reads, *places) for places in found]
+
+
+MOVED: dict = {}  # what was moved before: the blocks of a transformer are alike
+
+
+def _moved(numbers: list, shapes: list, function: Callable, full: Sequence[int]) -> list[tuple]:
+    """y, x and g of each output."""
+    parts = []
     for each in zip(*numbers, strict=True):
         sizes = [[1 if d in full else n for d, n in enumerate(t.shape)] for t in each]
         common, given = numpy.broadcast_shapes(*sizes), []
-        for t, (_, shape) in zip(each, maps, strict=True):
+        for t, shape in zip(each, shapes, strict=True):
             size = [shape[d] if d in full else n for d, n in enumerate(common)]
             t = numpy.array(numpy.broadcast_to(t, size), "int32", order="C")
             given.append(torch.from_numpy(t))
         results = function(*given)
         parts.append(results if isinstance(results, (tuple, list)) else [results])
+    found = []
     for results in zip(*parts, strict=True):
         if 0 in results[0].shape:
             raise Unreadable("it makes or takes a map without channels")
         y, x, g = (t.numpy() - 1 for t in results)
-        layouts.append(Layout(maps[0][0].extent, reads, _short(y), _short(x), _short(g, unsaid=-2)))
-    return layouts
+        found.append((_short(y), _short(x), _short(g, unsaid=-2)))
+    return found
 
 
 def settled(rows: list[Row], layout: Layout) -> Layout | None:
@@ -194,7 +218,7 @@ def mixed(rows: list[Row], layout: Layout, over: Iterable[int]) -> Layout:
     windows = [pattern(*one) for one in zip(sets[:2], extent, strict=True)]
     if None in windows:
         raise Unreadable(APART)
-    reads = tuple(tuple(dict.fromkeys(s for i in group for s in reads[i])) for group in sets[2])
+    reads = tuple(_all(reads[i] for i in group) for group in sets[2])
     y, x, g = *map(_short, places[:2]), _short(places[2], unsaid=-2)
     layout = add(rows, Layout((len(sets[0]), len(sets[1])), reads, y, x, g), windows)
     return settled(rows, layout) if (y < 0).any() or (x < 0).any() else layout
@@ -240,12 +264,14 @@ def joined(rows: list[Row], layouts: Sequence[Layout], rank: int) -> Layout | No
             if window != POINT:
                 layouts[i] = spread(rows, m, k, n, place, window)
         whole = whole.changed(k, n, place)
+    if all(len(m.reads) == m.g.size == 1 and m.g.item() == 0 for m in layouts):
+        return add(rows, whole._replace(reads=(_all(m.reads[0] for m in layouts),)))
     groups = numpy.broadcast_arrays(*(m.g for m in layouts))
     kinds, which = numpy.unique([g.ravel() for g in groups], axis=1, return_inverse=True)
     reads, number = {}, []
     for kind in kinds.T.tolist():
-        own = [s for m, k in zip(layouts, kind, strict=True) if k >= 0 for s in m.reads[k]]
-        number.append(reads.setdefault(tuple(dict.fromkeys(own)), len(reads)) if own else -1)
+        own = _all(m.reads[k] for m, k in zip(layouts, kind, strict=True) if k >= 0)
+        number.append(reads.setdefault(own, len(reads)) if own else -1)
     g = _short(numpy.array(number)[which].reshape(groups[0].shape), unsaid=-2)
     return add(rows, whole._replace(reads=tuple(reads), g=g)) if reads else None
 
@@ -281,8 +307,10 @@ def slid(rows: list[Row], layout: Layout, windows: Sequence, before, after) -> L
         if old == 1 and len(windows) == 2:  # a map one unit high or wide
             axes = sorted(spare, key=lambda k: k != d + 2)[:1]  # its own axis, if it can
             spare = [k for k in spare if k not in axes]
-        if len(axes) > 1 or layout.g.shape[d] > 1 or not all(map(layout.in_order, axes)):
+        if len(axes) > 1:
             raise Unreadable("it slides over flattened pixels")
+        if layout.g.shape[d] > 1 or not all(map(layout.in_order, axes)):
+            raise Unreadable(f"it slides over {_disorder(layout, d)}")
         if not axes and _misses(window, old, new):
             raise Unreadable("some of its windows lie in the padding")
         for k in axes:
@@ -297,6 +325,19 @@ def _misses(window: object, inputs: int, units: int) -> bool:
     return steps.border == "zeros" and any(map(set(range(inputs)).isdisjoint, reads))
 
 
+def _disorder(layout: Layout, d: int) -> str:
+    """What keeps the units along a dimension from being a map's, one after the other."""
+    axes = layout.axes_along(d)
+    if layout.g.shape[d] > 1:
+        return "maps that lie side by side"
+    if len(axes) != 1 or not layout.alone(axes[0]):
+        return "height or width laid out with something else"
+    units, name = layout[2 + axes[0]].ravel().tolist(), ("rows", "columns")[axes[0]]
+    if units == sorted(units, reverse=True):
+        return f"flipped {name}"
+    return f"{'repeated' if len({*units}) < len(units) else 'reordered'} {name}"
+
+
 def together(rows: list[Row], layout: Layout) -> int:
     """The row to show: of all groups, and of a patch's pixels where these lie by themselves."""
     units, pixels = set(), set()
@@ -305,11 +346,13 @@ def together(rows: list[Row], layout: Layout) -> int:
         *smaller, largest = sorted(steps, key=steps.get) or [None]
         units, pixels = units | {largest}, pixels | set(smaller)
     layout = layout if units & pixels else mixed(rows, layout, pixels)
-    if units & pixels or layout.tangled():
-        raise Unreadable("it lays height or width out in another order, or with something else")
+    tangled = [d for k in AXES for d in _along(layout[2 + k]) if layout.tangled(k)]
+    if tangled or units & pixels:
+        raise Unreadable(f"it makes {_disorder(layout, min(tangled or units & pixels))}")
     flat = any(len(layout.axes_along(d)) > 1 for d in range(layout.g.ndim))
     if flat and numpy.count_nonzero(numpy.unique(layout.numbers(0))) < prod(layout.extent):
-        raise Unreadable("it takes some of the flattened pixels")
+        several = len(layout.reads) > 1
+        raise Unreadable("it lays maps end to end" if several else "it cuts the flattened pixels")
     if len(layout.reads) > 1:
         rows.append(Row("", "", tuple(i for (i,) in layout.reads), layout.extent))
         if any(layout.axes_along(d) for d in _along(layout.g)):  # tokens beside units, perhaps

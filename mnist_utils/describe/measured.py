@@ -1,120 +1,175 @@
-"""Receptive fields by measurement: which pixels move a unit, seen by the gradient.
+"""What is measured where it cannot be read: a stripe of the image disturbed, and who notices.
 
-The second route to what `fields` works out: the network itself runs, with every weight equal.
+The network runs as it is, twice for each row and each column of the image. Whatever is computed
+from NaN is NaN, also behind a dead ReLU or a weight of 0; what sorts or compares loses NaN, but
+moves with a wild value.
 """
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
+import numpy
 import torch
-import torch.nn.functional as F
+from numpy import ndarray
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from mnist_utils.explain import at_unit, output_of
+from mnist_utils.describe.fields import Field, after
+from mnist_utils.describe.rows import AXES
+from mnist_utils.describe.steps import pattern
 
-
-def reached(model: nn.Module, input_shape: Sequence[int], **unit) -> Tensor:
-    """Return the mask (H, W) of the pixels that reach a unit, by gradient: see `all_ones`."""
-    return all_ones(model, input_shape, **unit) > 0
-
-
-def all_ones(
-    model: nn.Module,
-    input_shape: Sequence[int],
-    *,
-    layer: str = "",
-    unit: tuple[int, int] | None = None,
-) -> Tensor:
-    """Return (H, W): the gradient, at each pixel, of one unit of the network's all-ones twin.
-
-    The twin is a copy in double precision and `eval()` in which every weight is equal and no bias
-    is left, averages stand in place of maxima, sums in place of differences, and the identity in
-    place of ReLU and its kin: otherwise a dead unit, a lost maximum or two paths that cancel would
-    look like a pixel that is out of reach. `layer` is a module's path, the network itself by
-    default; `unit` its (row, column), the middle one by default. Take an image large enough for the
-    field to lie inside it.
-
-    Raises InputError when the layer is unknown, or its output has no such unit.
-    """
-    twin = copy.deepcopy(model).double().eval().requires_grad_(False)
-    for name, p in twin.named_parameters():
-        p.fill_(0 if name.endswith("bias") else 1 / max(1, p[0].numel() if p.dim() > 1 else 1))
-    image = torch.full((1, *input_shape), 1e-9, dtype=torch.double, requires_grad=True)
-    with torch.random.fork_rng(devices=[]), _Linear():
-        output = output_of(twin, image, layer)
-        (gradient,) = torch.autograd.grad(at_unit(output, unit).sum(), image)
-    return gradient[0].sum(0)
+LARGEST = 64  # rows or columns of an image that is measured
 
 
-def reached_by_nan(
-    model: nn.Module, input_shape: Sequence[int], axis: int, *, layer: str = ""
-) -> Tensor:
-    """Return (units, pixels): which stripes of the image reach which units, along one axis.
-
-    The third route: the network runs as it is, once for each stripe, a row (`axis` 0) or a column
-    (1) of the image being NaN, and whatever is computed from NaN is NaN. It sees what is multiplied
-    by a weight of 0 as well, and nothing is put in place of anything.
-    """
-    twin = copy.deepcopy(model).eval()
-    reached = []
-    with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        for pixel in range(input_shape[1 + axis]):
-            image = torch.zeros(1, *input_shape)
-            image.select(2 + axis, pixel).fill_(math.nan)
-            output = output_of(twin, image, layer)
-            reached.append(output.isnan()[0].any(0).any(1 - axis))
-    return torch.stack(reached, 1)
+def tensors_in(values) -> Iterator[Tensor]:
+    """All tensors in lists, tuples and dicts, however deep."""
+    for value in values:
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, dict):
+            yield from tensors_in(value.values())
+        elif isinstance(value, (list, tuple)):
+            yield from tensors_in(value)
 
 
-IDENTITY = {"abs", "alpha_dropout", "batch_norm", "celu", "clamp", "dropout", "dropout2d", "elu"}
-IDENTITY |= {"gelu", "hardswish", "hardtanh", "leaky_relu", "mish", "neg", "prelu", "relu", "relu6"}
-IDENTITY |= {"rrelu", "selu", "silu", "softplus", "tanh", "threshold"}
-SUM = {"maximum", "minimum", "max", "min", "rsub", "sub", "subtract"}  # of two
-MEAN = {"amax", "amin", "max", "min", "std", "var"}  # over dimensions
+def with_image(inputs: object, image: Tensor) -> tuple:
+    """The arguments of a call: an example of them with `image` as the first of its tensors."""
+    if inputs is None:
+        return (image,)
+    leaves, form = tree_flatten(inputs if isinstance(inputs, tuple) else (inputs,))
+    tensors = [k for k, leaf in enumerate(leaves) if isinstance(leaf, Tensor)]
+    for k in tensors:
+        leaves[k] = image if k == tensors[0] else leaves[k].to(image.device)
+    return tree_unflatten(leaves, form)
 
 
-class _Linear(TorchFunctionMode):
-    """Put linear functions in place of those whose gradient can vanish or cancel."""
+class Watch(TorchFunctionMode):
+    """Keep the outputs of some calls, by their number: `calls` holds (number, which output)."""
+
+    def __init__(self, calls: Sequence[tuple[int, int]]):
+        super().__init__()
+        self.calls, self.outputs, self.number = set(calls), {}, 0
+
+    def done(self, output) -> None:
+        self.number += 1
+        with torch._C.DisableTorchFunction():
+            for number, place in self.calls:
+                if number == self.number:
+                    self.outputs[number, place] = [*tensors_in([output])][place].detach().clone()
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
-        kwargs, name = kwargs or {}, getattr(func, "__name__", "").strip("_")
-        x = args[0] if args else kwargs.get("input")
-        second = args[1] if len(args) > 1 else kwargs.get("other")
-        if name in IDENTITY:
-            return x
-        if name in SUM and (isinstance(second, Tensor) or name.endswith(("sub", "subtract"))):
-            return x + second
-        if name in MEAN:
-            dim = second if len(args) > 1 else kwargs.get("dim")
-            keepdim = kwargs.get("keepdim", len(args) > 2 and args[2] is True)
-            mean = x.mean() if dim is None else x.mean(dim, keepdim=keepdim)
-            pair = name in ("max", "min") and dim is not None
-            return torch.return_types.max((mean, mean.detach().long())) if pair else mean
-        if name in ("softmax", "log_softmax"):
-            return x + x.mean(kwargs.get("dim", 1 if second is None else second), keepdim=True)
-        if name in ("layer_norm", "rms_norm"):
-            return x + x.mean(tuple(range(-len(args[1]), 0)), keepdim=True)
-        if name in ("group_norm", "instance_norm"):
-            return x + x.mean(tuple(range(2, x.dim())), keepdim=True)
-        if "max_pool2d" in name:
-            if name.startswith("adaptive"):
-                pooled = F.adaptive_avg_pool2d(x, second or kwargs["output_size"])
-            else:
-                pooled = _average_pool(x, *args[1:], **kwargs)
-            return (pooled, pooled.detach().long()) if name.endswith("indices") else pooled
-        return func(*args, **kwargs)
+        output = func(*args, **(kwargs or {}))
+        self.done(output)
+        return output
 
 
-def _average_pool(x, kernel_size, stride=None, padding=0, dilation=1, **options) -> Tensor:
-    """Average in place of the maximum: all-ones convolution of each channel."""
-    options.pop("return_indices", None)
-    height, width = F.max_pool2d(x, kernel_size, stride, padding, dilation, **options).shape[-2:]
-    kernel = (kernel_size,) * 2 if isinstance(kernel_size, int) else tuple(kernel_size)
-    stride = stride or kernel
-    more = stride if isinstance(stride, int) else max(stride)
-    weight = x.new_full((x.shape[1], 1, *kernel), 1 / (kernel[0] * kernel[1]))
-    padded = F.pad(x, (0, more, 0, more)) if options.get("ceil_mode") else x
-    out = F.conv2d(padded, weight, None, stride, padding, dilation, x.shape[1])
-    return out[..., :height, :width]
+def measure(
+    model: nn.Module,
+    input_shape: Sequence[int],
+    calls: Sequence[tuple[int, int]],
+    inputs: object = None,
+) -> dict[tuple[int, int], tuple[Field, Field]]:
+    """Return the fields along height and width of the outputs of `calls`, where they show."""
+    model = copy.deepcopy(model).cpu().eval()
+    watching = []
+    for name, module in model.named_modules():
+        if name and not isinstance(module, torch.jit.ScriptModule):
+            module.register_forward_hook(lambda module, _, output: watching[-1].done(output))
+
+    def run(image: Tensor) -> list[Tensor]:
+        watching.append(Watch(calls))
+        torch.manual_seed(0)
+        with watching[-1]:
+            output = model(*with_image(inputs, image))
+        watching[-1].done(output)
+        return [watching[-1].outputs[call] for call in calls]
+
+    dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), None)
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        image, wild, fresh = torch.rand(3, 1, *input_shape).to(dtype or torch.get_default_dtype())
+        try:
+            first, last = spans(run, image, [math.nan, 200 * wild - 100, fresh])
+        except Exception:  # it needs other values, or runs otherwise when it is not watched
+            return {}
+    found = {}
+    for call, *both in zip(calls, first, last, strict=True):
+        if (fields := _fields(*both, input_shape[1:])) is not None:
+            found[call] = fields
+    return found
+
+
+def spans(
+    run: Callable[[Tensor], list[Tensor]], image: Tensor, disturbed: Sequence
+) -> tuple[list[ndarray], list[ndarray]]:
+    """The first and the last row (0) and column (1) that reach each entry of each output.
+
+    Arrays (2, *output); −1 is last where nothing does. The last of `disturbed` is for networks that
+    do not run with the others: a look-up by the pixel's value, for example.
+    """
+    usual = run(image)
+    first = [numpy.full((2, *t.shape), 2**30) for t in usual]
+    last = [numpy.full((2, *t.shape), -1) for t in usual]
+    for axis in AXES:
+        for pixel in range(image.shape[2 + axis]):
+            ran = 0
+            for values in disturbed:
+                if ran == 2:
+                    break
+                stripe = image.clone()
+                new = values if isinstance(values, float) else values.select(2 + axis, pixel)
+                stripe.select(2 + axis, pixel)[...] = new
+                try:
+                    outputs = run(stripe)
+                except (RuntimeError, IndexError, ValueError):
+                    continue
+                ran += 1
+                for before, after_, a, b in zip(usual, outputs, first, last, strict=True):
+                    moved = (before != after_) & ~(before.isnan() & after_.isnan())
+                    a[axis][moved.numpy()] = numpy.minimum(a[axis][moved.numpy()], pixel)
+                    b[axis][moved.numpy()] = pixel
+    return first, last
+
+
+def _fields(first: ndarray, last: ndarray, pixels: Sequence[int]) -> tuple[Field, Field] | None:
+    """The fields of the units of an output; None where nothing reaches it.
+
+    Channels, whose fields are taken together, are the second dimension or the last, whichever moves
+    the field less.
+    """
+    rank = first.ndim - 1
+    if rank > 2:
+        places = {1, rank - 1} | ({0} if rank == 3 and first.shape[1] > 1 else set())
+        centre = numpy.where(last < 0, numpy.nan, (first + last) / 2)
+        channels = 1 + min(sorted(places), key=lambda d: _moves(centre, d + 1))
+        first, last = first.min(channels), last.max(channels)
+    if (last < 0).all():
+        return None
+    return tuple(_field(a, b, n) for a, b, n in zip(first, last, pixels, strict=True))
+
+
+def _moves(centre: ndarray, d: int) -> float:
+    """How far the centre goes along a dimension, on the average."""
+    lowest, highest = numpy.fmin.reduce(centre, d), numpy.fmax.reduce(centre, d)
+    return float(numpy.nan_to_num(highest - lowest).mean())
+
+
+def _field(first: ndarray, last: ndarray, pixels: int) -> Field:
+    """Along one axis: a regular field where there is one, else the largest and the smallest."""
+    along = [
+        d for d in range(first.ndim) if any((t != t.take([0], d)).any() for t in (first, last))
+    ]
+    if not along:
+        return Field(((int(first.flat[0]), int(last.flat[0])),), 0, first.size > 1)
+    if len(along) == 1:
+        others = tuple(d for d in range(first.ndim) if d != along[0])
+        ends = zip(first.min(others).tolist(), last.max(others).tolist(), strict=True)
+        if window := pattern([tuple(range(a, b + 1)) for a, b in ends], pixels):
+            return after(Field(), window)
+    seen = last >= 0
+    sizes = last - first + 1
+    inside = seen & (first > 0) & (last < pixels - 1)  # what is cut at an edge is not small
+    most, least = int(sizes[seen].max()), int(sizes[inside if inside.any() else seen].min())
+    return Field(((0, most - 1), (0, least - 1)), 0)

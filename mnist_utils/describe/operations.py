@@ -53,6 +53,17 @@ def join(op):
     return by.joined(op.rows, [*layouts, *_statistics(op)], len(op.shape))
 
 
+def hide(op):
+    """Values put in place of some, or a choice of two: a constant mask would hide units."""
+    mask = op.arguments["condition" if op.name == "where" else "mask"]
+    dims = [d for d in range(-mask.dim(), 0) if mask.shape[d] > 1]
+    if not any(mask is t for t, _ in op.maps):
+        for t, layout in op.maps:
+            if any(d >= -t.dim() and layout.axes_along(d) for d in dims):
+                raise Unreadable("a constant mask hides some of its units")
+    return join(op)
+
+
 def _statistics(op) -> list[Layout]:
     """What a normalisation looks at first. BatchNorm: nothing in eval()."""
     over = []
@@ -89,9 +100,10 @@ def move(op):
     """Whatever only moves data: views, cuts, concatenations, rolled and shuffled maps."""
     [(t, layout)], full = op.maps, [] if op.name in ("permute", "transpose", "t") else None
     call = op.call if op.name != "im2col" else lambda numbers: op.call(numbers.double()).int()
-    if op.name in ("select", "slice", "split", "split_with_sizes", "unbind"):
+    if op.name in ("select", "slice", "split", "split_with_sizes", "unbind", "unsafe_split"):
         full = op.chosen("dim", default=0)
-    layouts = [by.settled(op.rows, m) for m in by.moved([(layout, t.shape)], call, full)]
+    key = op.name, [v for v in op.arguments.values() if not isinstance(v, Tensor)]
+    layouts = [by.settled(op.rows, m) for m in by.moved([(layout, t.shape)], call, full, key)]
     for k, d in ((0, -2), (1, -1)) if op.name == "pixel_shuffle" else ():
         if layouts[0].extent[k] == 1:
             layouts = [_stretched(op, layouts[0], k, d)]
@@ -114,7 +126,7 @@ def cat(op):
         m = known.get(id(t), Layout(extent, (), nothing, nothing, nothing))
         for k, n in enumerate(extent):
             if m.extent[k] not in (1, n):
-                raise Unreadable(by.ACROSS)
+                raise Unreadable("it lays maps of different sizes side by side")
             if m.extent[k] < n:
                 place = longest[k][2 + k]
                 among = op.name == "cat" and place.shape[d] > 1  # a token beside the units
@@ -141,14 +153,6 @@ def halves(op):
     """A gated linear unit: one half of the channels gates the other."""
     [d], [(t, layout)] = op.chosen("dim"), op.maps
     return by.joined(op.rows, by.moved([(layout, t.shape)], lambda c: c.chunk(2, d), [d]), op.rank)
-
-
-def keep(op):
-    """Strides of its own are read where they change nothing."""
-    t = op.maps[0][0]
-    if (t.shape, t.stride()) != (op.shape, tuple(op.arguments["stride"])):
-        raise Unreadable("it reads memory by strides of its own")
-    return by.add(op.rows, op.layout)
 
 
 def reduce(op):

@@ -15,7 +15,8 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from mnist_utils.describe.follow import Reader, tensors_in
+from mnist_utils.describe.follow import Reader
+from mnist_utils.describe.measured import tensors_in
 from mnist_utils.describe.rows import Row
 from mnist_utils.errors import InputError, first_line
 
@@ -23,8 +24,12 @@ MOST_VALUES = 10**8  # of an image; a larger one is read without values only
 
 
 @torch.inference_mode(mode=False)  # it would hide convolutions from the reader
-def read(model: nn.Module, input_shape: Sequence[int] = (1, 28, 28)) -> list[Row]:
+def read(
+    model: nn.Module, input_shape: Sequence[int] = (1, 28, 28), inputs: object = None
+) -> list[Row]:
     """Return the rows of `model` for one image of `input_shape` (channels, height, width).
+
+    `inputs`: an example of what `forward` takes, where that is more; see `table.describe`.
 
     The model is left as it is: weights, statistics, training mode and the random state. All rows
     describe `eval()`; in training, BatchNorm would look at the whole batch.
@@ -51,12 +56,15 @@ def read(model: nn.Module, input_shape: Sequence[int] = (1, 28, 28)) -> list[Row
     # On "cpu" only where it must: a layer may need a constant's values, or ask for its device.
     for device in ("meta", "cpu") if has_values else ("meta",):
         try:
-            return _run(model, input_shape, device, has_values and device == "meta")
+            return _run(model, input_shape, device, has_values and device == "meta", inputs)
         except _Failed as failed:
             failure = failed
+    several = inputs is None and isinstance(failure.__cause__, (TypeError, IndexError, KeyError))
     raise InputError(
         f"{type(model).__name__} does not take an image of shape {' '.join(map(str, input_shape))}"
         f"{failure}: {first_line(failure.__cause__)}"
+        + "; a forward that takes more: describe(model, inputs=(a, b)), by example"
+        * several
     ) from failure.__cause__
 
 
@@ -69,7 +77,9 @@ class _Failed(Exception):
     """The network itself raised something; the text is " at LAYER", or empty."""
 
 
-def _run(model: nn.Module, input_shape: tuple, device: str, stop_at_device: bool) -> list[Row]:
+def _run(
+    model: nn.Module, input_shape: tuple, device: str, stop_at_device: bool, inputs: object
+) -> list[Row]:
     """Read a copy of the network, with shapes only ("meta") or with values ("cpu").
 
     `stop_at_device`: fail where it asks which device its image is on, and might go by the answer.
@@ -81,7 +91,7 @@ def _run(model: nn.Module, input_shape: tuple, device: str, stop_at_device: bool
         raise InputError(f"{type(model).__name__} cannot be copied: {told}") from error
     path = [""]
     try:
-        reader = Reader(copied, input_shape, device, stop_at_device)
+        reader = Reader(copied, input_shape, device, stop_at_device, inputs)
         path = reader.path
         return reader.run()
     except InputError:

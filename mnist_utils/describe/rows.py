@@ -33,4 +33,5 @@ class Row:
     shown: bool = False
     inside: tuple[int, ...] = ()
     slid: tuple[Window, ...] = ()  # of a convolution or a pool, as it was written
+    call: tuple[int, int] | None = None  # which call returned it, and as which of its outputs
     alike: bool = False  # can be read only where all units of its inputs see the same

@@ -11,13 +11,13 @@ RULES = {
     "_softmax _to_copy alias copy detach hardswish hardtanh leaky_relu lift_fresh "
     "log_sigmoid_forward native_batch_norm native_dropout native_group_norm native_layer_norm "
     "prelu rrelu_with_noise",
+    by.hide: "masked_fill where",
     by.move: "_reshape_alias _unsafe_view channel_shuffle expand flatten flip im2col "
     "native_channel_shuffle permute pixel_shuffle pixel_unshuffle repeat reshape roll select slice "
-    "split split_with_sizes squeeze t transpose unbind unfold unsqueeze view",
+    "split split_with_sizes squeeze t transpose unbind unfold unsafe_split unsqueeze view",
     by.cat: "cat stack",
     by.pick: "cumsum index index_select sort topk",
     by.halves: "glu",
-    by.keep: "as_strided",
     by.reduce: "amax amin argmax argmin linalg_vector_norm logsumexp max mean min std sum var",
     by.product: " ".join([*by.PRODUCTS, *by.ATTENTION]),
     by.convolution: "_convolution convolution",
@@ -29,7 +29,7 @@ RULES = {
     "replication_pad2d",
 }
 RULE_OF = {name: rule for rule, names in RULES.items() for name in names.split()}
-SEVERAL = {by.join, by.cat, by.product}  # which take more than one map
+SEVERAL = {by.join, by.hide, by.cat, by.product}  # which take more than one map
 SHAPE_ONLY = {f"{k}_like" for k in ("empty", "full", "ones", "rand", "randn", "zeros")}
 SHAPE_ONLY |= {"new_empty", "new_empty_strided", "new_full", "new_ones", "new_zeros"}
 READS_VALUES = {"_local_scalar_dense", "equal", "__array__", "__dlpack__", "numpy", "tolist"}

@@ -1,25 +1,33 @@
 """How a description is shown: as text, as Markdown, and in a notebook."""
 
 import html
+import shutil
 from collections.abc import Sequence
 from fractions import Fraction
 from itertools import groupby
+from textwrap import wrap
 
 LONG = 40  # rows; a longer network is shown in brief on a terminal, and folded in a notebook
 COLUMNS = ("layer", "kind", "k", "s", "p", "d", "output", "field", "jump", "start")
 COLUMNS += ("parameters", "MACs")
+MARKS = {
+    "measured": "~ measured, one row or column of the image disturbed after another:",
+    "unknown": "? unknown; in an image of up to 64 pixels it would be measured:",
+}
 LEFT = ("layer", "kind", "output")
+SPARE = ("", "start", "d", "p", "s", "k", "jump", "kind")  # go first where a table is too wide
 
 
 # --- Cells ----------------------------------------------------------------------------------------
 
 
-def cells(line, pixels: Sequence[int]) -> tuple[str, ...]:
+def cells(line, pixels: Sequence[int], short: bool = False) -> tuple[str, ...]:
     """One row of the table; `pixels` are the image's height and width."""
     slid = [line.kernel_size, line.stride, line.padding, line.dilation]
-    numbers = [f"{n:,}" if n else "" for n in (line.parameters, line.macs)]
+    count = rounded if short else "{:,}".format
+    numbers = [count(n) if n else "" for n in (line.parameters, line.macs)]
     if line.container:
-        numbers = [f"({n:,})" for n in (line.parameters_inside, line.macs_inside)]
+        numbers = [f"({count(n)})" for n in _inside(line)]
     if line.receptive_field is None:
         seen = ["?"] * 3 if line.status == "unknown" else [f"({line.status})", "", ""]
     else:
@@ -27,6 +35,12 @@ def cells(line, pixels: Sequence[int]) -> tuple[str, ...]:
     name = f"= {line.name}" if line.container else line.name
     windows = ["" if value is None else show(value) for value in slid]
     return (name, line.kind, *windows, show(line.output_shape or "–"), *seen, *numbers)
+
+
+def rounded(n: int) -> str:
+    """Three figures of a large number: 11.2 G."""
+    power = min((len(str(n)) - 1) // 3, 5)
+    return f"{n:,}" if n < 10**6 else f"{n / 1000**power:.3g} {' kMGTP'[power]}"
 
 
 def field(line, pixels: Sequence[int]) -> str:
@@ -39,6 +53,7 @@ def field(line, pixels: Sequence[int]) -> str:
     text = axes[0] if axes[0] == axes[1] else "×".join(axes)
     if line.local_field is not None:
         text = f"{show(line.local_field)} / {text}"
+    text = "~" * (line.status == "measured") + text
     return text + (" ({}/{})".format(*line.pixels_read) if line.pixels_read else "")
 
 
@@ -66,7 +81,7 @@ def notes(found) -> list[str]:
     """The totals, and what the marks in the table mean."""
     rows = found.rows
     frozen = f", {found.frozen:,} of them frozen" if found.frozen else ""
-    uncounted = [r.reason for r in rows if r.status == "unknown" and not r.macs]
+    uncounted = [r.reason for r in rows if r.status in ("unknown", "measured") and not r.macs]
     least = any("not in the table" in r and not r.startswith("after") for r in uncounted)
     told = [
         f"{found.parameters:,} parameters{frozen}; {'at least ' * least}{found.macs:,} MACs and "
@@ -87,10 +102,11 @@ def notes(found) -> list[str]:
     if any(r.container for r in rows):
         told.append("= a container: its last layer's shape and field, (the sum of its layers)")
     told += [text for mark, text in marks.items() if any(mark in cell for cell in known)]
-    reasons = dict.fromkeys(r.reason for r in rows if r.status == "unknown")
-    if reasons:
-        told.append("? unknown, and so is all that comes after:")
-        told += [f"  {r}" for r in dict.fromkeys(r.removeprefix("after ") for r in reasons)]
+    if found.packed:
+        told.append("the weights of quantised or frozen layers are packed away, and not counted")
+    for status, mark in MARKS.items():
+        reasons = [r.reason.removeprefix("after ") for r in rows if r.status == status]
+        told += [mark] * bool(reasons) + [f"  {r}" for r in dict.fromkeys(reasons)]
     return told
 
 
@@ -98,34 +114,95 @@ def notes(found) -> list[str]:
 
 
 def chosen(rows: Sequence, brief: bool) -> list:
-    """The rows to show; in brief convolutions, pools and containers, as deep as 40 lines allow."""
+    """The rows to show; in brief convolutions, pools and containers, opened level by level.
+
+    Of a level that would not fit in 40 rows, only what holds a quarter of the multiply-adds opens.
+    """
     if not brief:
         return [row for row in rows if not (row.container and "." in row.name)]
     kept = [r for r in rows if r.container or r.kernel_size or r.macs or "pool" in r.kind.lower()]
-    levels = [[r for r in kept if r.name.count(".") < depth] for depth in range(10, 0, -1)]
-    return next((rows for rows in levels if len(rows) <= LONG), levels[-1])
+    containers = {r.name: r for r in kept if r.container}
+    for row in [*containers.values()]:  # what repeats the one around it goes
+        outer = containers.get(_around(row.name, containers))
+        if outer and _inside(outer) == _inside(row):
+            del containers[row.name]
+            kept.remove(row)
+    inside = {name: [] for name in ["", *containers]}
+    for row in kept:
+        inside[_around(row.name, containers)].append(row)
+    shown, level, quarter = [*inside[""]], inside[""], sum(r.macs for r in rows) / 4
+    while level := [r for r in level if r.container and inside[r.name]]:
+        if len(shown) + sum(len(inside[r.name]) for r in level) > LONG:
+            level = [r for r in level if r.macs_inside > quarter]
+        opened = []
+        for row in level:
+            if len(shown) + len(inside[row.name]) <= LONG:
+                opened += inside[row.name]
+                shown += inside[row.name]
+        level = opened
+    return [r for r in kept if r in shown]
 
 
-def _table(found, brief: bool) -> list[tuple[str, ...]]:
-    rows = [cells(row, found.input_shape[1:]) for row in chosen(found.rows, brief)]
+def _around(name: str, containers) -> str:
+    """The innermost container around a row."""
+    while (name := name.rpartition(".")[0]) and name not in containers:
+        pass
+    return name
+
+
+def _inside(row) -> tuple[int, int]:
+    return row.parameters_inside, row.macs_inside
+
+
+def _table(found, brief: bool, short: bool = False) -> list[tuple[str, ...]]:
+    rows = [cells(row, found.input_shape[1:], short) for row in chosen(found.rows, brief)]
     return [COLUMNS, *rows] if rows else []
 
 
-def text(found, brief: bool = False) -> str:
-    """The table as text; `brief` shows as many levels of containers as fit in 40 lines."""
-    table, told = _table(found, brief), notes(found)
+def text(found, brief: bool = False, width: int | None = None) -> str:
+    """The table as text, `width` characters wide: as the terminal is, by default.
+
+    `brief` shows as many levels of containers as fit in 40 rows.
+    """
+    width = width or shutil.get_terminal_size().columns
+    rows, told, lines = chosen(found.rows, brief), notes(found), []
     if brief:
-        told.append(f"in brief: {len(table) - 1} of {len(found.rows)} rows; --no-brief shows all")
-    if not table:
-        return "\n".join(told)
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    sides = [str.ljust if name in LEFT else str.rjust for name in COLUMNS]
-    lines = [
+        told.append(f"in brief: {len(rows)} of {len(found.rows)} rows; --no-brief shows all")
+    if rows:
+        lines = _fitting(found, brief, width)
+        rule = "─" * max(map(len, lines))
+        lines = [lines[0], rule, *lines[1:], rule]
+    for note in told:
+        lines += wrap(note, width, subsequent_indent="    " if note[0] == " " else "  ")
+    return "\n".join(lines)
+
+
+def _fitting(found, brief: bool, width: int) -> list[str]:
+    """The table's lines; where it is too wide, numbers are rounded, columns go, and names are cut.
+
+    A column that is empty goes in any case.
+    """
+    for n in range(len(SPARE) + 1):
+        table = _table(found, brief, short=n > 0)
+        columns = [c for c in zip(*table, strict=True) if any(c[1:]) and c[0] not in SPARE[:n]]
+        widths = [max(map(len, column)) for column in columns]
+        over = sum(widths) + 2 * len(widths) - 2 - width
+        if over <= 0:
+            break
+    if over > 0:
+        widths[0] = max(widths[0] - over, 9)
+        columns[0] = [_cut(name, widths[0]) for name in columns[0]]
+    sides = [str.ljust if column[0] in LEFT else str.rjust for column in columns]
+    return [
         "  ".join(side(*one) for side, *one in zip(sides, row, widths, strict=True)).rstrip()
-        for row in table
+        for row in zip(*columns, strict=True)
     ]
-    rule = "─" * (sum(widths) + 2 * len(widths) - 2)
-    return "\n".join([lines[0], rule, *lines[1:], rule, *told])
+
+
+def _cut(name: str, width: int) -> str:
+    """A name without its middle."""
+    end = width // 2
+    return name if len(name) <= width else f"{name[: width - end - 1]}…{name[-end:]}"
 
 
 def markdown(found, brief: bool = False) -> str:

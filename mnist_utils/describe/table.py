@@ -4,11 +4,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
+import torch
 from torch import nn
 
-from mnist_utils.describe import show
+from mnist_utils.describe import advice, show
 from mnist_utils.describe.costs import costs
 from mnist_utils.describe.fields import CONSTANT, Unknown, fields, pixels_with_holes
+from mnist_utils.describe.measured import LARGEST, measure, tensors_in
 from mnist_utils.describe.reader import read, uncompiled
 from mnist_utils.describe.rows import Row
 
@@ -63,6 +65,7 @@ class Description:
     frozen: int  # those that do not require a gradient
     macs: int  # multiply-adds of one image
     activation_bytes: int  # newly written output of all layers, one image
+    packed: bool = False  # there are weights that PyTorch does not show: quantised, or frozen
 
     def __getitem__(self, name: str) -> Line:
         """The row of a layer or container by its module path, as in `layer4`."""
@@ -71,27 +74,51 @@ class Description:
             raise KeyError(f"{name!r} is not a row; there are {', '.join(rows)}")
         return rows[name]
 
+    def to_dict(self) -> dict:
+        """All of it as plain data."""
+        return asdict(self)
+
+    def to_frame(self):
+        """The rows as a pandas DataFrame, for which pandas must be installed."""
+        import pandas
+
+        return pandas.DataFrame(self.to_dict()["rows"]).set_index("name")
+
     def to_json(self) -> str:
         """A list of objects, one a line, with the fields of `Line` as keys."""
         return "[\n" + ",\n".join(json.dumps(asdict(row)) for row in self.rows) + "\n]"
+
+    def advice(self, object_size: int | None = None) -> list[str]:
+        """Sentences on the design, for an object of so many pixels; by default the image's size."""
+        return advice.advice(self, object_size or min(self.input_shape[1:]))
 
     to_text = __repr__ = show.text
     to_markdown, _repr_html_ = show.markdown, show.page
 
 
-def describe(model: nn.Module, input_shape: Sequence[int] | None = None) -> Description:
+def describe(
+    model: nn.Module, input_shape: Sequence[int] | None = None, inputs: object = None
+) -> Description:
     """Describe `model` for one image of `input_shape` (channels, height, width), in `eval()`.
 
     Without a shape: (3, 224, 224) when the first convolution takes three channels, else
-    (1, 28, 28). The model is left as it is. Raises InputError: see `reader.read`.
+    (1, 28, 28). Where `forward` takes more than an image, `inputs` are an example of what it takes:
+    a tuple, or one argument, such as a dict; the first tensor in it, (1, C, H, W), is the image.
+    The model is left as it is. Raises InputError: see `reader.read`.
     """
     model = uncompiled(model)
-    input_shape = tuple(input_shape or _usual_shape(model))
-    rows = read(model, input_shape)
+    image = next(tensors_in([inputs]), None)
+    input_shape = tuple(input_shape or (image.shape[1:] if image is not None else ()))
+    input_shape = input_shape or _usual_shape(model)
+    rows = read(model, input_shape, inputs)
     by_row, unused = costs(model, rows)
     found = fields(rows)
-    own = fields(rows, global_context=False)
+    mixed = any(axis.fixed for f in found if not isinstance(f, Unknown) for axis in f)
+    own = fields(rows, global_context=False) if mixed else found[:]
     holes = pixels_with_holes(rows, found)
+    reasons = {}
+    if max(input_shape[1:]) <= LARGEST:
+        reasons = _measured(model, input_shape, inputs, rows, found)
     lines = []
     for i, row in enumerate(rows):
         if not row.shown:
@@ -106,7 +133,8 @@ def describe(model: nn.Module, input_shape: Sequence[int] | None = None) -> Desc
             "macs_inside": sum(c.macs for c in inside),
             "inputs": _feeding(rows, row),
         }
-        field_ = _seen(row.name, found[i], own[i])
+        field_ = _seen(row.name, found[i], found[i] if i in reasons else own[i])
+        field_ |= {"status": "measured", "reason": reasons[i]} if i in reasons else {}
         lines.append(Line(**by_row[i]._asdict() | about | _slid(row) | field_))
     for cost in unused:
         nothing = dict.fromkeys(("output_shape", "receptive_field", "jump", "start"))
@@ -115,7 +143,25 @@ def describe(model: nn.Module, input_shape: Sequence[int] | None = None) -> Desc
     columns = ("parameters", "frozen", "macs", "activation_bytes")
     totals = {name: sum(getattr(line, name) for line in lines) for name in columns}
     conclusion = _conclusion(rows, own, found)
-    return Description(type(model).__name__, input_shape, lines, conclusion, **totals)
+    packed = any(".quantized" in type(m).__module__ for m in model.modules())
+    packed |= isinstance(model, torch.jit.ScriptModule) and not totals["parameters"]
+    return Description(
+        type(model).__name__, input_shape, lines, conclusion, **totals, packed=packed
+    )
+
+
+def _measured(model, input_shape, inputs, rows: Sequence[Row], found: list) -> dict[int, str]:
+    """Put what is measured in place of what is unknown; row -> why it could not be read."""
+    unknown = [i for i, f in enumerate(found) if isinstance(f, Unknown) and f.reason != CONSTANT]
+    calls = {rows[i].call for i in unknown if rows[i].call}
+    seen, reasons = measure(model, input_shape, sorted(calls), inputs) if calls else {}, {}
+    for i in unknown:
+        again = rows[i].inputs[0] if rows[i].inside and not rows[i].call else None
+        if rows[i].call in seen or again in reasons:
+            source, reason = found[i] if again not in reasons else ("", reasons[again])
+            reasons[i] = f"{source}: {reason}" if source else reason
+            found[i] = seen[rows[i].call] if source else found[again]
+    return reasons
 
 
 def _usual_shape(model: nn.Module) -> tuple[int, int, int]:
@@ -154,10 +200,15 @@ def _covers(rows: Sequence[Row], i: int, found: Sequence) -> str:
 
 def _feeding(rows: Sequence[Row], row: Row) -> list[str]:
     """The names of the rows that feed one; parts of the same layer are looked through."""
-    names = []
-    for before in (rows[i] for i in row.inputs):
-        names += _feeding(rows, before) if before.name == row.name else [before.name]
-    return list(dict.fromkeys(names))
+    names, seen, todo = {}, set(), [*row.inputs[::-1]]
+    while todo:
+        i = todo.pop()
+        if rows[i].name != row.name:
+            names[rows[i].name] = None
+        elif i not in seen:
+            todo += rows[i].inputs[::-1]
+        seen.add(i)
+    return list(names)
 
 
 def _slid(row: Row) -> dict:
@@ -180,8 +231,8 @@ def _seen(name: str, found, own) -> dict:
         "receptive_field": _both([f.size for f in found]),
         "local_field": _both([f.size for f in own]) if local else None,
         "jump": _both([_number(f.jump) or None for f in found]),
-        "start": _both([_number(f.start) for f in found]),
-        "field_padding": _both([f.padding for f in found]),
+        "start": _both([_number(f.start) if f.jump or f.fixed else None for f in found]),
+        "field_padding": _both([f.padding if f.jump or f.fixed else None for f in found]),
         "smallest_field": _both([f.sizes[0] for f in found]),
         "same_for_all_units": _both([f.fixed for f in found]),
         "aligned": all(f.aligned for f in found),

@@ -72,7 +72,7 @@ def fragment(name: str = START) -> str:
 {STYLE.read_text()}</style>
 <div id="lab"></div>
 <noscript><p>The lab needs a browser that runs its script. This is where it begins:</p>
-<pre>{escape(describe(network).to_text())}</pre></noscript>
+<pre>{escape(describe(network).to_text(width=120))}</pre></noscript>
 <script type="module">
 {script}
 standalone(document.getElementById("lab"), {known}, {start});

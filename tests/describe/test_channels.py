@@ -6,11 +6,11 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from networks import Written, find, same_size, seen
+from oracles import reached
 from torch import nn
 
 from mnist_utils.describe import describe, read
 from mnist_utils.describe.fields import Unknown, bounding_box, fields, pixels
-from mnist_utils.describe.measured import reached
 
 
 def convolve(x, kernel_size, groups=1):

@@ -5,11 +5,11 @@ import torch
 import torch.nn.functional as F
 import torchvision.models as zoo
 from networks import Residual, Written, chain, find, seen
+from oracles import reached
 from torch import nn
 
 from mnist_utils.describe import read
 from mnist_utils.describe.fields import Unknown, bounding_box, fields, merge, pixels
-from mnist_utils.describe.measured import reached
 from mnist_utils.errors import InputError
 from mnist_utils.models import Model3
 from mnist_utils.receptive_field import receptive_field
@@ -254,4 +254,4 @@ def test_a_unit_outside_the_map_is_refused():
 
 def test_merge_of_one_branch_is_that_branch():
     field = seen(nn.Conv2d(1, 1, 3, 2, 1), (1, 9, 9))[0]
-    assert merge([field], 5, 9) == field
+    assert merge((field,), 5, 9) == field

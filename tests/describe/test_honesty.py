@@ -1,6 +1,7 @@
 """Networks of which an earlier reader said a wrong number: now the right one, or none."""
 
 import random
+import re
 
 import numpy as np
 import pytest
@@ -48,23 +49,57 @@ def test_an_axis_laid_out_with_something_else_has_no_whole_jump(name):
     """Twice as many rows, columns or both: half a pixel apart, or in an order that has no jump."""
     for then in (TWICE[name], lambda y: F.relu(TWICE[name](y))):
         row = last(lambda net, y, then=then: then(y))
-        if "below" in name or "among" in name:
-            assert (row.status, "it lays height or width out" in row.reason) == ("unknown", True)
-            continue
         rows, columns = (n // 26 for n in row.output_shape[1:])
         jumps = row.jump if isinstance(row.jump, list) else [row.jump] * 2
-        assert (jumps, row.receptive_field) == ([1 / rows, 1 / columns], 3)
+        odd = "below" in name
+        assert (jumps, row.receptive_field) == ([None if odd else 1 / rows, 1 / columns], 3)
+        assert row.status == ("measured" if "below" in name or "among" in name else "known")
 
 
-def test_tiles_in_the_batch_are_not_taken_for_a_map():
-    """A convolution pads each tile by itself: the units at its edges see less than the others."""
-    padded = nn.Conv2d(4, 4, 3, padding=1)
-    row = last(lambda net, y: padded(y[..., :24, :].unflatten(2, (6, 4)).transpose(1, 2)[0]))
-    assert row.status == "unknown"
+EVEN, TEN, smooth = torch.arange(26) % 2 == 0, torch.eye(10), nn.AvgPool2d(3, 1, 1)
+MEASURED = {  # function, its output's fields along height and width, the smallest of them, why
+    "flipped": (lambda net, y: y.flip(3), 3, 3, "makes flipped columns"),
+    "slid over": (lambda net, y: net.second(y.flip(3)), 5, 5, "flip: it makes flipped columns"),
+    "repeated": (lambda net, y: torch.cat([y, y], 2), 3, 3, "makes repeated rows"),
+    "side by side": (lambda net, y: torch.cat([y[:, :, 2:], net.second(y)], 3), 5, 3, "side by"),
+    "end to end": (lambda net, y: torch.cat([y.mean(3), y.mean(2)], 2), 28, 3, "end to end"),
+    "cut": (lambda net, y: y.flatten(2)[:, :, 5:].clone(), 3, 3, "cuts the flattened pixels"),
+    "tiles": (lambda net, y: net.second(y[..., :24, :].unflatten(2, (6, 4)).transpose(1, 2)[0]),
+              5, 5, "slides over|laid out"),
+    "a choice": (lambda net, y: torch.where(EVEN, y, smooth(y)), 5, 3, "a constant mask"),
+    "masked": (lambda net, y: y.masked_fill(torch.eye(26) > 0, 0), 3, 3, "a constant mask"),
+    "sorted": (lambda net, y: y.sort(3).values, [3, 28], [3, 28], "sort along units"),
+    "the third": (lambda net, y: y.kthvalue(3, 3).values, [3, 28], None, "not in the table"),
+    "looked up": (lambda net, y: F.embedding((9 * y.sigmoid()).long(), TEN), 3, None, "table"),
+    "added again": (lambda net, y: F.fold(F.unfold(y, 3), 26, 3), 3, 3, "not in the table"),
+    "the whole spectrum": (lambda net, y: torch.fft.fft2(y).abs(), 28, 28, "not in the table"),
+    "rotated": (lambda net, y: torch.rot90(y, 1, (2, 3)), 3, 3, "not in the table"),
+    "a triangle": (lambda net, y: y.tril(), 3, 3, "not in the table"),
+    "a diagonal": (lambda net, y: y.diagonal(0, 2, 3), 3, 3, "not in the table"),
+    "complex": (lambda net, y: torch.view_as_real(torch.complex(y, y)), 3, 3, "not in the table"),
+    "multiplied up": (lambda net, y: y.cumprod(2), [28, 3], 3, "not in the table"),
+    "the median": (lambda net, y: y.median(3).values, [3, 28], [3, 28], "not in the table"),
+    "as in eight bits": (lambda net, y: torch.fake_quantize_per_tensor_affine(y, 0.1, 0, -9, 9),
+                         3, 3, "not in the table"),
+}  # fmt: skip
 
 
-def test_some_of_the_flattened_pixels_are_no_map():
-    assert last(lambda net, y: y.flatten(2)[:, :, 5:].clone()).status == "unknown"
+@pytest.mark.parametrize("name", MEASURED)
+def test_what_cannot_be_read_is_measured_in_a_small_image(name):
+    then, field, smallest, why = MEASURED[name]
+    row = last(then)
+    assert row.receptive_field == field
+    assert smallest in (row.smallest_field, None)  # of some it depends on the weights
+    assert row.status == "measured"
+    assert re.search(why, row.reason)
+    large = last(then, (1, 28, 65)) if name in ("flipped", "sorted") else None
+    assert large is None or (large.status, large.receptive_field) == ("unknown", None)
+
+
+def test_a_constant_mask_of_channels_hides_no_unit():
+    odd = torch.tensor([True, False, True, False])[:, None, None]
+    assert last(lambda net, y: y.masked_fill(odd, 0)).status == "known"
+    assert last(lambda net, y: torch.where(y > 0, y, smooth(y))).receptive_field == 5
 
 
 def test_flattened_pixels_keep_their_fields():

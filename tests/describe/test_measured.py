@@ -9,12 +9,12 @@ import torchvision.models as zoo
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from networks import Residual, Written, chain, conv, find, same_size, seen
+from oracles import all_ones, reached
 from torch import nn
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
 from mnist_utils.describe import read
 from mnist_utils.describe.fields import Unknown, bounding_box, fields, pixels
-from mnist_utils.describe.measured import all_ones, reached
 from mnist_utils.explain import pixels_holding, spread
 from mnist_utils.models import Model3
 from mnist_utils.receptive_field import variance

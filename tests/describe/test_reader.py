@@ -123,13 +123,13 @@ UNREADABLE = {
     ),
     "pixel_shuffle": Written(lambda s, x: F.pixel_shuffle(F.pad(x, (0, 0, 0, 0, 0, 3)), 2)),
     "flip": Written(lambda s, x: x.flip(3)),
-    "in another order": Written(lambda s, x: torch.cat([x, x], 3)),
+    "repeated columns": Written(lambda s, x: torch.cat([x, x], 3)),
     "axes lie differently": Written(lambda s, x: x + x.transpose(2, 3)),
     "flattened": Written(lambda s, x: s.a(x.flatten(2)), a=nn.Conv1d(1, 1, 3)),
     "computed from the image": Written(lambda s, x: F.conv2d(x, x.mean((2, 3), keepdim=True))),
     "written in parts": Written(lambda s, x: _shifted(x)),
     "grid_sampler": Written(lambda s, x: F.grid_sample(x, torch.zeros(1, 4, 4, 2).to(x.device))),
-    "with something else": Written(lambda s, x: x.unfold(2, 2, 2).movedim(4, 2).flatten(2, 3)),
+    "reordered rows": Written(lambda s, x: x.unfold(2, 2, 2).movedim(4, 2).flatten(2, 3)),
 }  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from networks import Written
 from torch import nn
 
 from mnist_utils import models
-from mnist_utils.describe import describe
+from mnist_utils.describe import describe, show
 from mnist_utils.describe.__main__ import load, main
 from mnist_utils.errors import InputError
 from mnist_utils.models import Model3
@@ -82,7 +82,7 @@ def test_axes_that_differ_are_written_vertical_first():
 
 def test_unknown_rows_are_null_with_a_reason():
     model = nn.Sequential(nn.Conv2d(1, 1, 3), nn.ConvTranspose2d(1, 1, 1, 2), nn.ReLU())
-    described = describe(model, (1, 8, 8))
+    described = describe(model, (1, 8, 65))
     known, unreadable, after = described.rows
     assert known.status == "known"
     for row in (unreadable, after):
@@ -95,8 +95,12 @@ def test_unknown_rows_are_null_with_a_reason():
     assert unreadable.reason.startswith("1: a transposed convolution")
     assert after.reason.startswith("after 1: a transposed convolution")
     assert unreadable.parameters == 2
-    assert unreadable.macs == 6 * 6
-    assert "? unknown, and so is all that comes after:\n  1: a transposed" in str(described)
+    assert unreadable.macs == 6 * 63
+    assert "it would be measured:\n  1: a transposed" in str(described)
+    measured = describe(model, (1, 8, 8))
+    assert (measured["1"].receptive_field, measured["1"].status) == (3, "measured")
+    assert " ~3 " in str(measured)
+    assert "disturbed after another:\n  1: a transposed" in str(measured)
 
 
 def test_modules_that_eval_never_calls_are_counted_and_marked():
@@ -120,7 +124,8 @@ def test_the_usual_image_is_guessed_from_the_first_convolution():
         assert describe(zoo.squeezenet1_0()).input_shape == (3, 224, 224)
 
 
-def test_the_table_as_text(command):
+def test_the_table_as_text(command, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "97")
     status, out, err = command(main, "mnist_utils.models:Model3")
     lines = out.splitlines()
     assert (status, err) == (0, "")
@@ -202,7 +207,7 @@ def test_a_field_larger_than_the_image_is_marked():
 def test_one_line_answers_the_design_question(model, shape, said):
     described = describe(model, shape)
     assert described.conclusion == said
-    assert said in str(described)
+    assert said in described.to_text(width=200)
 
 
 def test_what_has_no_layer_gets_a_word():
@@ -218,6 +223,24 @@ def test_a_long_network_in_brief(command):
     assert rows[-1][0] == "fc"
     assert set(lines[26]) == {"─"}
     assert lines[-1] == "in brief: 24 of 199 rows; --no-brief shows all"
+
+
+@pytest.mark.parametrize(
+    ("name", "brief", "rows"),
+    [
+        ("mobilenet_v3_large", True, 22),  # features.13, and not features.13.block beside it
+        ("convnext_base", True, 39),  # features.5 is opened: 27 blocks, and most of the work
+        ("vit_b_16", False, 189),
+    ],
+)
+def test_a_table_fits_the_terminal(name, brief, rows):
+    with torch.device("meta"):
+        found = describe(zoo.get_model(name))
+    for width in (80, 60):
+        lines = found.to_text(brief, width).splitlines()
+        assert max(map(len, lines)) <= width
+        assert lines[rows + 2] == lines[1]
+    assert (show.rounded(11_230_894_080), show.rounded(999_999)) == ("11.2 G", "999,999")
 
 
 def test_brief_is_usual_on_a_terminal_for_a_long_network_only(command, monkeypatch):
@@ -265,6 +288,85 @@ def test_the_table_as_html_is_escaped():
     assert page.count("<tr>") == 1 + 3
     assert "&lt;Odd &amp; co&gt;" in page
     assert "<Odd" not in page
+
+
+class Rows(nn.Module):
+    """A recurrent layer over the rows of an image, or over its pixels, and its last step."""
+
+    def __init__(self, layer, pixels=False, **options):
+        super().__init__()
+        self.layer, self.pixels = (
+            layer(1 if pixels else 28, 16, batch_first=True, **options),
+            pixels,
+        )
+
+    def forward(self, image):
+        rows = image.flatten(2).transpose(1, 2) if self.pixels else image[:, 0]
+        return self.layer(rows)[0][:, -1]
+
+
+class Looping(nn.Conv2d):
+    def forward(self, image):
+        for _ in range(18):
+            image = image + super().forward(image)
+        return image
+
+
+LOOPING = {  # network, multiply-adds, its output's field; the reader must end, too
+    "LSTM": (lambda: Rows(nn.LSTM), 28 * 4 * 16 * (28 + 16), 28),
+    "LSTM in float64": (lambda: Rows(nn.LSTM).double(), 28 * 4 * 16 * (28 + 16), 28),
+    "LSTM, two layers both ways": (
+        lambda: Rows(nn.LSTM, num_layers=2, bidirectional=True),
+        28 * 2 * 4 * 16 * (28 + 16 + 32 + 16),
+        28,
+    ),
+    "GRU": (lambda: Rows(nn.GRU), 28 * 3 * 16 * (28 + 16), 28),
+    "GRU over pixels": (lambda: Rows(nn.GRU, pixels=True), 784 * 3 * 16 * (1 + 16), 28),
+    "RNN over pixels": (lambda: Rows(nn.RNN, pixels=True), 784 * 16 * (1 + 16), 28),
+    "convolution": (lambda: Looping(1, 1, 3, padding=1), 18 * 9 * 784, 37),
+}
+
+
+@pytest.mark.parametrize("name", LOOPING)
+def test_what_goes_round_within_a_layer_is_counted_and_ends(name):
+    model, macs, field = LOOPING[name]
+    onednn = torch.backends.mkldnn.enabled
+    found = describe(model(), (1, 28, 28))
+    assert (found.macs, found.rows[-1].receptive_field) == (macs, field)
+    assert torch.backends.mkldnn.enabled == onednn
+
+
+def test_weights_that_are_packed_away_get_a_word():
+    frozen = torch.jit.freeze(torch.jit.script(Model3().eval()))
+    assert "frozen layers are packed away, and not counted" in str(describe(frozen, (1, 28, 28)))
+    assert "packed" not in str(describe(torch.jit.script(Model3().eval()), (1, 28, 28)))
+
+
+EXAMPLES = {
+    "two": (lambda s, x, y: s.a(x) + y.mean(), lambda x: (x, torch.ones(1, 3))),
+    "a dict": (lambda s, x: s.a(x["image"]), lambda x: {"image": x}),
+    "measured": (lambda s, x, y: s.a(x).flip(2) * y, lambda x: (x, torch.ones(1))),
+}
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_what_takes_more_than_an_image_is_described_by_example(name):
+    class Net(Written):
+        def forward(self, *inputs):
+            return self.written(self, *inputs)
+
+    forward, inputs = EXAMPLES[name]
+    model = Net(forward, a=nn.Conv2d(2, 1, 3))
+    found = describe(model, inputs=inputs(torch.zeros(1, 2, 9, 12)))
+    assert (found.rows[-1].receptive_field, found.input_shape) == (3, (2, 9, 12))
+    with pytest.raises(InputError, match=r"describe\(model, inputs=\(a, b\)\), by example$"):
+        describe(model)
+
+
+def test_a_description_is_data():
+    found = describe(Model3())
+    assert json.loads(json.dumps(found.to_dict()))["rows"] == json.loads(found.to_json())
+    assert found.to_frame().loc["pool", "receptive_field"] == 8
 
 
 def test_a_row_is_found_by_its_path():
