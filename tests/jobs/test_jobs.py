@@ -157,7 +157,7 @@ BAD = [
     (b'{"instances": [[', "application/json", "not whole JSON"),
     (npy(np.zeros((1, 3, 28, 28))), "application/x-npy", "3 channels"),
     (npy(np.full((28, 28), np.nan)), "application/x-npy", "NaN"),
-    (b"abc", "image/png", "Content-Type 'image/png'"),
+    (b"abc", "image/jpeg", "Content-Type 'image/jpeg'"),
 ]
 
 
