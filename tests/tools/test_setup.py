@@ -112,10 +112,14 @@ def test_a_full_disk_is_said_before_anything_is_written(monkeypatch, arguments, 
         setup.check()
 
 
-def test_over_a_torch_too_old_nothing_is_built(monkeypatch):
+@pytest.mark.parametrize(
+    ("here", "remedy"), [(False, "name one that has"), (True, "choose SageMaker Distribution 4.x")]
+)
+def test_over_a_torch_too_old_nothing_is_built(monkeypatch, tmp_path, here, remedy):
     setup = loaded(monkeypatch, "--studio")
+    monkeypatch.setattr(setup, "METADATA", tmp_path if here else tmp_path / "none")
     monkeypatch.setattr(setup, "version", {"torch": "2.1.2", "torchvision": "0.16"}.__getitem__)
-    with pytest.raises(setup.Refused, match=r"has torch 2\.1\.2, not 2\.8 or newer: name one"):
+    with pytest.raises(setup.Refused, match=rf"has torch 2\.1\.2, not 2\.8 or newer: {remedy}"):
         setup.check()
 
 
