@@ -29,7 +29,8 @@ def serving(place: Place, job: str, **options) -> Iterator[str]:
     try:
         yield name
     finally:
-        print(f"deleted {', '.join(delete(place, name)) or 'nothing'}")
+        kinds = [gone.split()[0] for gone in delete(place, name)]
+        print(f"deleted: {', '.join(kinds) or 'nothing was left'}")
 
 
 @aws_errors()
@@ -107,7 +108,7 @@ def _in_service(place: Place, name: str) -> None:
     while True:
         about = client.describe_endpoint(EndpointName=name)
         if (status := about["EndpointStatus"]) != told:
-            print(f"endpoint {name}: {status}", flush=True)
+            print(f"endpoint: {status}", flush=True)
             told = status
         if status == "InService":
             return

@@ -1,4 +1,30 @@
-"""What a rehearsal patches: the SDK's hard-coded addresses, and what moto only pretends."""
+"""What a rehearsal patches, and what each patch hides.
+
+    session_helper.sts_regional_endpoint    the SDK's address of STS: whether a region's answers
+    session_helper.NOTEBOOK_METADATA_FILE   Studio's file: who you are, which role you have there
+    socket.connect, connect_ex              every address but this machine's
+    socket.getaddrinfo                      every name but this machine's
+    SageMakerResponse.create_training_job, stop_training_job
+                                            the image and its pull, GPUs, disks; the machine is this
+    SageMakerResponse.create_hyper_parameter_tuning_job, stop_hyper_parameter_tuning_job
+                                            the tuner's choices: two trials, at the ends of ranges
+    SageMakerResponse.create_model, create_endpoint_config
+                                            quotas and refusals other than those of `refusals`
+    SageMakerResponse.create_endpoint, delete_endpoint
+                                            TorchServe, load balancers, minutes of Creating
+    SageMakerResponse.describe_model, describe_endpoint, describe_endpoint_config
+                                            nothing: moto's empty structures, which AWS leaves out
+    SageMakerResponse.describe_training_job, describe_hyper_parameter_tuning_job
+                                            nothing: the same
+    IamResponse.simulate_principal_policy   boundaries and service control policies
+    ActionAuthenticatorMixin._authenticate_and_authorize_action
+                                            signatures, policies of buckets and keys, tags of roles
+    SageMakerRuntimeResponse.use_raw_body, invoke_endpoint
+                                            the limit of 60 seconds, several instances, cold starts
+
+Beside patches: a container is this Python with its packages, not AWS's image; its machines share
+one network and one disk, and `algo-1` is found at once; a stop grants 20 seconds, not 120.
+"""
 
 import copy
 import json
