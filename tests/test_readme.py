@@ -20,6 +20,7 @@ PAGES = [
         "data/README.md",
         "notebooks/LAB.md",
         "notebooks/TEACHING.md",
+        "notebooks/TEACHING_AWS.md",
         "mnist_utils/jobs/iam/README.md",
     )
 ]

@@ -111,6 +111,7 @@ def connect(
         os.environ.setdefault("SAGEMAKER_VALIDATE_ROLE", "false")
         with aws_errors():
             session = Session(boto_session=boto_session, default_bucket=bucket)
+            session.sagemaker_config.setdefault("SchemaVersion", "1.0")
             modules = session.sagemaker_config
             for key in ("SageMaker", "PythonSDK", "Modules"):
                 modules = modules.setdefault(key, {})
@@ -204,7 +205,7 @@ def aws_errors() -> Iterator[None]:
         told = _told(error)
         if told is None:
             raise
-        if re.search("AccessDenied|[Nn]ot authorized", f"{told} {error}"):
+        if re.search("AccessDenied|Forbidden|not authorized", f"{told} {error}"):
             told += "; the least permissions are in mnist_utils/jobs/iam"
         raise InputError(told) from None
 

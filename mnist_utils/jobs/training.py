@@ -137,7 +137,9 @@ def _environment() -> dict[str, str]:
 
 
 def trainer_of(place, hyperparameters, name, image, machines: Machines, source, **environment):
-    """The SDK's description of a job."""
+    """The SDK's description of a job; subnets and keys are those of the SDK's defaults file."""
+    from sagemaker.core.common_utils import resolve_value_from_config
+    from sagemaker.core.config import config_schema
     from sagemaker.core.shapes import Tag
     from sagemaker.core.training import configs
     from sagemaker.train import ModelTrainer
@@ -149,6 +151,11 @@ def trainer_of(place, hyperparameters, name, image, machines: Machines, source, 
     if alone:
         code = {"requirements": "requirements.txt", "command": "exec $SM_PYTHON_CMD train.py"}
     seconds = int(60 * machines.minutes)
+
+    def default(name: str):  # ModelTrainer, asked itself, forgets them
+        path = getattr(config_schema, f"TRAINING_JOB_{name}_PATH")
+        return resolve_value_from_config(config_path=path, sagemaker_session=place.session)
+
     return ModelTrainer(
         sagemaker_session=place.session,
         role=place.role,
@@ -159,6 +166,10 @@ def trainer_of(place, hyperparameters, name, image, machines: Machines, source, 
         compute=configs.Compute(
             instance_type=machines.kind, instance_count=machines.instances, volume_size_in_gb=30,
             enable_managed_spot_training=machines.spot,
+            volume_kms_key_id=default("VOLUME_KMS_KEY_ID"),
+        ),
+        networking=default("SUBNETS") and configs.Networking(
+            subnets=default("SUBNETS"), security_group_ids=default("SECURITY_GROUP_IDS"),
         ),
         stopping_condition=configs.StoppingCondition(
             max_runtime_in_seconds=seconds,
@@ -166,7 +177,9 @@ def trainer_of(place, hyperparameters, name, image, machines: Machines, source, 
         ),
         hyperparameters=dict(hyperparameters),
         environment=_environment() | environment,
-        output_data_config=configs.OutputDataConfig(s3_output_path=f"{place.s3}/output"),
+        output_data_config=configs.OutputDataConfig(
+            s3_output_path=f"{place.s3}/output", kms_key_id=default("KMS_KEY_ID")
+        ),
         checkpoint_config=configs.CheckpointConfig(s3_uri=f"{place.s3}/checkpoints/{name}"),
         tags=[Tag(key=t["Key"], value=t["Value"]) for t in place.tags(run=name)],
     ).with_metric_definitions(

@@ -28,7 +28,7 @@ def isolate(
         if big.startswith(("AWS_", "SAGEMAKER_", "MLFLOW_")) or big.endswith("_PROXY"):
             del environment[name]
     (folder / "empty").touch()
-    (folder / "sagemaker.yaml").write_text("SchemaVersion: '1.0'\n")
+    (folder / "sagemaker.yaml").write_text("{}\n")
     environment.update(
         AWS_ENDPOINT_URL=endpoint,
         AWS_ACCESS_KEY_ID="rehearsal",

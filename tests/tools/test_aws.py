@@ -14,6 +14,7 @@ from moto import mock_aws
 from moto.sagemaker.models import FakeEndpoint
 
 from mnist_utils.files import PACKAGE, ROOT
+from mnist_utils.jobs.prices import PRICES, TO_STOP
 from mnist_utils.rehearsal import permissions
 
 AWS = ROOT / "tools/aws"
@@ -106,3 +107,11 @@ def test_a_space_gets_the_course_and_its_kernel(tmp_path):
         while not (home / "made").exists() and time.monotonic() < deadline:
             time.sleep(0.1)
         assert (home / "made").exists(), (home / "course.log").read_text()
+
+
+def test_the_chapter_s_dollars_are_those_of_the_prices():
+    page = (ROOT / "notebooks/TEACHING_AWS.md").read_text()
+    jobs = 30 * 3 * PRICES["ml.g4dn.xlarge"] * (15 + TO_STOP) / 60
+    hour = 30 * PRICES["ml.m5.large"]
+    for dollars in (jobs, hour, 48 * hour):
+        assert f"${dollars:.2f}" in page
