@@ -39,28 +39,9 @@ def tune(
     str
         The tuning job's name. A rehearsal runs two trials, at both ends of the ranges.
     """
-    from sagemaker.core import parameter
     from sagemaker.train.tuner import HyperparameterTuner
 
-    if not hyperparameters.get("validation"):
-        raise InputError("set validation, for instance 5000: nobody tunes on the test digits")
-    if place.rehearsal and not find_spec("sagemaker_training"):
-        raise InputError(
-            "a rehearsed search runs its trials by AWS's toolkit, which is not installed here: "
-            "`pip install sagemaker-training==5.1.4` (it takes a C compiler, on Linux)"
-        )
-    if not 1 <= at_once <= jobs:
-        raise InputError(f"jobs={jobs!r}, at_once={at_once!r}: 1 or more, and no more at once")
-    ranges = {name: _range(name, values) for name, values in ranges.items()}
-    for end in (0, -1):
-        training.check_hyperparameters(
-            hyperparameters | {name: values[end] for name, values in ranges.items()}
-        )
-    kinds = {
-        int: parameter.IntegerParameter,
-        float: parameter.ContinuousParameter,
-        str: lambda *words: parameter.CategoricalParameter(list(words)),
-    }
+    ranges = _checked(place, hyperparameters, ranges, jobs, at_once)
     machines = training.Machines(instance_type, 1, 1, spot, minutes)
     training.check_machines(place, machines)
     image = image_of(place, "training", instance_type)
@@ -77,9 +58,7 @@ def tune(
             model_trainer=trainer,
             objective_metric_name="validation:accuracy",
             metric_definitions=[{"Name": key, "Regex": regex} for key, regex in PATTERNS.items()],
-            hyperparameter_ranges={
-                key: kinds[type(values[0])](*values) for key, values in ranges.items()
-            },
+            hyperparameter_ranges=_parameters(ranges),
             max_jobs=jobs,
             max_parallel_jobs=at_once,
             early_stopping_type="Auto",
@@ -88,6 +67,36 @@ def tune(
         with to_its_end():
             tuner.tune(inputs=inputs, job_name=name, wait=False)
     return name
+
+
+def _checked(place: Place, hyperparameters, ranges, jobs: int, at_once: int) -> dict[str, tuple]:
+    """The ranges as AWS takes them, or InputError: nothing has been uploaded yet."""
+    if not hyperparameters.get("validation"):
+        raise InputError("set validation, for instance 5000: nobody tunes on the test digits")
+    if place.rehearsal and not find_spec("sagemaker_training"):
+        raise InputError(
+            "a rehearsed search runs its trials by AWS's toolkit, which is not installed here: "
+            "`pip install sagemaker-training==5.1.4` (it takes a C compiler, on Linux)"
+        )
+    if not 1 <= at_once <= jobs:
+        raise InputError(f"jobs={jobs!r}, at_once={at_once!r}: 1 or more, and no more at once")
+    ranges = {name: _range(name, values) for name, values in ranges.items()}
+    for end in (0, -1):
+        ends = {name: values[end] for name, values in ranges.items()}
+        training.check_hyperparameters(hyperparameters | ends)
+    return ranges
+
+
+def _parameters(ranges: dict[str, tuple]) -> dict:
+    """Ranges in the SDK's words."""
+    from sagemaker.core import parameter
+
+    kinds = {
+        int: parameter.IntegerParameter,
+        float: parameter.ContinuousParameter,
+        str: lambda *words: parameter.CategoricalParameter(list(words)),
+    }
+    return {name: kinds[type(values[0])](*values) for name, values in ranges.items()}
 
 
 def _range(name: str, values: tuple) -> tuple:

@@ -86,24 +86,9 @@ def patch_moto(stack: ExitStack, stage: Stage) -> None:
         stage.trials[self._get_param("HyperParameterTuningJobName")].stop()
         return EmptyResult()
 
-    def create_endpoint(self, original=Control.create_endpoint):
-        result = original(self)
-        name, backend = self._get_param("EndpointName"), self.sagemaker_backend
-        configuration = backend.endpoint_configs[self._get_param("EndpointConfigName")]
-        model = backend.describe_model(configuration.production_variants[0]["ModelName"])
-        stage.servers[name] = Server(stage, backend.endpoints[name], model.response_object)
-        return result
-
-    def delete_endpoint(self, original=Control.delete_endpoint):
-        result = original(self)
-        server = stage.servers.pop(self._get_param("EndpointName"))
-        server.thread.join()
-        server.stop()
-        return result
-
     for new in (
         create_training_job, create_hyper_parameter_tuning_job, stop_training_job,
-        stop_hyper_parameter_tuning_job, create_endpoint, delete_endpoint,
+        stop_hyper_parameter_tuning_job, *_endpoints(stage, Control),
     ):  # fmt: skip
         replace(Control, new.__name__, new)
     for operation in refusals.RULES:
@@ -118,6 +103,27 @@ def patch_moto(stack: ExitStack, stage: Stage) -> None:
     replace(ActionAuthenticatorMixin, "_authenticate_and_authorize_action", _judging(stage))
     replace(Runtime, "use_raw_body", True)
     replace(Runtime, "invoke_endpoint", _invoking(stage))
+
+
+def _endpoints(stage: Stage, control) -> tuple:
+    """An endpoint's life: a server that is started and killed."""
+
+    def create_endpoint(self, original=control.create_endpoint):
+        result = original(self)
+        name, backend = self._get_param("EndpointName"), self.sagemaker_backend
+        configuration = backend.endpoint_configs[self._get_param("EndpointConfigName")]
+        model = backend.describe_model(configuration.production_variants[0]["ModelName"])
+        stage.servers[name] = Server(stage, backend.endpoints[name], model.response_object)
+        return result
+
+    def delete_endpoint(self, original=control.delete_endpoint):
+        result = original(self)
+        server = stage.servers.pop(self._get_param("EndpointName"))
+        server.thread.join()
+        server.stop()
+        return result
+
+    return create_endpoint, delete_endpoint
 
 
 def _refusing(operation: str, original):

@@ -341,6 +341,8 @@ def test_a_search_runs_its_trials_each_with_checkpoints_of_its_own(place, capsys
     (lr,) = config["ParameterRanges"]["ContinuousParameterRanges"]
     assert (lr["Name"], float(lr["MinValue"]), float(lr["MaxValue"])) == ("lr", 0.005, 0.05)
     assert definition["StaticHyperParameters"]["validation"] == "5000"
+    arn = about["HyperParameterTuningJobArn"]
+    assert {"Key": "owner", "Value": "you"} in aws.list_tags(ResourceArn=arn)["Tags"]
 
     place.rehearsal.trials[name].thread.join(240)
     trials = sorted(job for job in place.rehearsal.jobs if job.startswith(f"{name}-"))
@@ -741,9 +743,9 @@ def test_whatever_the_libraries_raise_is_one_line():
 def test_what_a_policy_denies_is_one_line_that_names_the_remedy(place, monkeypatch, verb, given):
     monkeypatch.setattr(place.rehearsal, "policy", {"Statement": []})
     before = len(place.rehearsal.jobs)
-    with pytest.raises(InputError, match=r"^.*the least permissions are in mnist_utils/jobs/iam$"):
+    with pytest.raises(InputError, match=r"^.*the least permissions are in mnist_utils/jobs/iam"):
         getattr(jobs, verb)(place, *given)
-    with pytest.raises(InputError, match=r"^.*the least permissions are in mnist_utils/jobs/iam$"):
+    with pytest.raises(InputError, match=r"^.*the least permissions are in mnist_utils/jobs/iam"):
         jobs.connect()
     assert len(place.rehearsal.jobs) == before
 

@@ -76,9 +76,7 @@ def test_the_sweep_deletes_old_endpoints_of_the_course_and_no_other(monkeypatch)
         client = boto3.client("sagemaker")
         variant = {"VariantName": "one", "ModelName": "m", "InstanceType": "ml.m5.large"}
         variant |= {"InitialInstanceCount": 1, "InitialVariantWeight": 1}
-        client.create_model(
-            ModelName="m", ExecutionRoleArn="arn:aws:iam::1:role/S"
-        )
+        client.create_model(ModelName="m", ExecutionRoleArn="arn:aws:iam::1:role/S")
         client.create_endpoint_config(EndpointConfigName="c", ProductionVariants=[variant])
         keep = [{"Key": "keep", "Value": "yes"}]
         for name, tags in (("mnist-a-1", []), ("mnist-a-2", keep), ("other-mnist-3", [])):
