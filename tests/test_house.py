@@ -138,7 +138,7 @@ def test_the_loop_the_reader_and_the_server_load_no_other_machine():
     assert loaded_by(f"import {imports}", HEAVY) <= TORCH
 
 
-@pytest.mark.parametrize("command", ["describe", "train"])
+@pytest.mark.parametrize("command", ["describe", "train", "jobs"])
 def test_help_answers_without_torch(command):
     ask = f"import runpy; sys.argv = ['', '--help']\ntry: runpy.run_module('mnist_utils.{command}'"
     statement = f"{ask}, run_name='__main__')\nexcept SystemExit: pass\nNone"

@@ -899,7 +899,7 @@ def test_an_owner_is_studio_s_profile_or_else_who_signed_in(place, monkeypatch, 
     monkeypatch.setattr(session_helper, "NOTEBOOK_METADATA_FILE", str(tmp_path / "none"))
     assert jobs.connect(role=place.role).owner == "moto"
     with pytest.raises(InputError, match="owner 'Ω' has no letter"):
-        jobs.connect(owner="Ω")
+        jobs.connect(role=place.role, owner="Ω")
 
 
 @pytest.mark.parametrize("caller", ["user/me", "assumed-role/AWSReservedSSO_Students_0123/me"])
