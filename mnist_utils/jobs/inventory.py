@@ -29,12 +29,12 @@ def running(place: Place, *, everyone: bool = False) -> list[Running]:
     """Your endpoints, jobs and searches that have not ended, oldest first; or everyone's."""
     client, mine = place.client("sagemaker"), f"{PROJECT if everyone else place.prefix}-"
     found = []
-    for kind, (operation, listed, name, ended, _) in KINDS.items():
-        for page in client.get_paginator(operation).paginate(NameContains=mine):
+    for kind, (operation, listed, name, which, _) in KINDS.items():
+        for page in client.get_paginator(operation).paginate(NameContains=mine, **which):
             found += [
                 Running(kind, item[name], item["CreationTime"])
                 for item in page[listed]
-                if item[name].startswith(mine) and not ended & {item[f"{name[:-4]}Status"]}
+                if item[name].startswith(mine)
             ]
     return sorted(found, key=lambda one: one.since)
 
@@ -78,10 +78,11 @@ def stop(place: Place, name: str) -> str:
             status = client.describe_training_job(TrainingJobName=name)["TrainingJobStatus"]
         except ClientError:  # there is no such job
             return _stop_search(place, name)
-        if status in ("InProgress", "Stopping"):
+        if status == "InProgress":
             raise refused from None
-        print(f"job {name} is {status} already")
-        return status
+        if status != "Stopping":
+            print(f"job {name} is {status} already")
+            return status
     return training.wait(place, name, logs=False)
 
 
@@ -90,15 +91,15 @@ def _stop_search(place: Place, name: str) -> str:
     return "Stopping"
 
 
-# Kind -> how to list it, where the list stands, its name there, when it costs nothing, its end.
-KINDS: dict[str, tuple[str, str, str, set[str], Callable]] = {
-    "endpoint": ("list_endpoints", "Endpoints", "EndpointName", {"Deleting"}, endpoint.delete),
+# Kind -> how to list it, where the list stands, its name there, which of them cost, its end.
+KINDS: dict[str, tuple[str, str, str, dict, Callable]] = {
+    "endpoint": ("list_endpoints", "Endpoints", "EndpointName", {}, endpoint.delete),
     "search": (
         "list_hyper_parameter_tuning_jobs", "HyperParameterTuningJobSummaries",
-        "HyperParameterTuningJobName", {"Completed", "Failed", "Stopped"}, _stop_search,
+        "HyperParameterTuningJobName", {"StatusEquals": "InProgress"}, _stop_search,
     ),
     "job": (
         "list_training_jobs", "TrainingJobSummaries", "TrainingJobName",
-        {"Completed", "Failed", "Stopped"}, stop,
+        {"StatusEquals": "InProgress"}, stop,
     ),
 }  # fmt: skip
