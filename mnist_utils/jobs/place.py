@@ -33,6 +33,7 @@ class Place:
     rehearsal: object | None = None
     stack: ExitStack = field(default_factory=ExitStack)
     clients: dict = field(default_factory=dict)
+    told: dict = field(default_factory=dict)  # which changes of a job's status `wait` has told
 
     def close(self) -> None:
         """End a rehearsal, and all that runs in it; on AWS there is nothing to end."""

@@ -233,7 +233,7 @@ def goes_on(place: Place, job: str) -> Iterator[None]:
 
 
 def _wait(place: Place, job: str, logs: bool, until: str | None) -> str:
-    reader, told = _Log(place, job), []
+    reader, told = _Log(place, job), place.told.get(job, [])
     while True:
         about = describe(place, job)
         changes = about.get("SecondaryStatusTransitions", [])
@@ -243,7 +243,7 @@ def _wait(place: Place, job: str, logs: bool, until: str | None) -> str:
         for number, change in enumerate(changes):
             if told[number : number + 1] != [change]:
                 print(change, flush=True)
-        told = changes
+        told = place.told[job] = changes
         for line in reader.new_lines():
             if logs:
                 print(line, flush=True)

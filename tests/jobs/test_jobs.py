@@ -33,7 +33,7 @@ from mnist_utils.evaluate import evaluate
 from mnist_utils.files import PACKAGE
 from mnist_utils.jobs import archive, inventory, training
 from mnist_utils.jobs import endpoint as endpoints
-from mnist_utils.jobs.__main__ import main
+from mnist_utils.jobs.__main__ import _clean, _list, main
 from mnist_utils.jobs.place import IMAGES, LIBRARIES, aws_errors
 from mnist_utils.rehearsal import permissions
 from mnist_utils.train import options, train
@@ -199,7 +199,9 @@ def test_an_endpoint_of_a_context_is_found_while_it_lives_and_gone_whatever_fail
         other = replace(place, owner="other")
         assert jobs.running(other) == jobs.clean(other) == []
         assert mine in str(jobs.running(other, everyone=True))
-        assert jobs.clean(place, older="2h") == []
+        assert mine in _list(place, everyone=False)
+        assert _list(other, everyone=False) == "nothing of other runs"
+        assert _clean(place, older="2h", everyone=False) == "nothing is older than 2h"
 
         server = place.rehearsal.servers[mine]
         server.process.kill()
@@ -344,7 +346,7 @@ def test_a_search_runs_its_trials_each_with_checkpoints_of_its_own(place, capsys
     arn = about["HyperParameterTuningJobArn"]
     assert {"Key": "owner", "Value": "you"} in aws.list_tags(ResourceArn=arn)["Tags"]
 
-    place.rehearsal.trials[name].thread.join(240)
+    place.rehearsal.trials[name].thread.join(900)
     trials = sorted(job for job in place.rehearsal.jobs if job.startswith(f"{name}-"))
     assert [training.describe(place, trial)["TrainingJobStatus"] for trial in trials] == [
         "Completed"
@@ -365,7 +367,7 @@ def test_a_search_that_is_stopped_ends_its_trial_and_starts_no_other(place):
     name = jobs.tune(place, QUICK | {"validation": 5000}, {"lr": (0.005, 0.05)})
     trials = place.rehearsal.trials[name]
     assert jobs.stop(place, name) == "Stopping"
-    trials.thread.join(60)
+    trials.thread.join(300)
     assert trials.record.hyper_parameter_tuning_job_status == "Stopped"
     assert len([job for job in place.rehearsal.jobs if job.startswith(f"{name}-")]) <= 1
     with pytest.raises(InputError, match="StopHyperParameterTuningJob: .*in status Stopped"):
