@@ -31,7 +31,7 @@
 #
 # On AWS you also need a role with the permissions of `mnist_utils/jobs/iam/` (in Studio, your
 # execution role), and a quota of one `ml.g4dn.xlarge for spot training job usage`; new accounts have
-# none and ask for it in *Service Quotas*.
+# none and ask for it in *Service Quotas*. Whoever brings a class reads [A class on AWS](TEACHING_AWS.md).
 
 # %%
 import json
@@ -59,7 +59,9 @@ REHEARSE = True  # False: your AWS account, and real dollars
 
 # %% [markdown]
 # `connect` finds role, region and bucket in your AWS configuration or in Studio. In a rehearsal it
-# starts a stand-in for AWS on this machine, and nothing can leave it.
+# starts a stand-in for AWS on this machine, and nothing can leave it. Names and tags of all you make carry
+# your own name, so that a class finds its way in one account. The SDK's habit of reporting to AWS what you
+# call is off.
 
 # %%
 place = jobs.connect(rehearse=REHEARSE)
@@ -69,17 +71,16 @@ folder = Path(tempfile.mkdtemp())
 # ## The price, before anything starts
 #
 # SageMaker bills an instance by the second, from start to end of the job. `minutes` is the longest
-# that a job may run, and so sets the most that it can cost. Spot capacity costs less. This notebook
-# runs three jobs and, for some minutes, an endpoint; its 60 minutes are our guess, for nothing stops
-# an endpoint but you:
+# that a job may run, and so, with the two minutes it has to stop in, sets the most that it can cost. Spot
+# capacity costs less, other regions more. This notebook runs three jobs:
 
 # %%
 print(jobs.price("ml.g4dn.xlarge", minutes=15, spot=True, jobs=3))
-print(jobs.price("ml.m5.large", minutes=60))
 
 # %% [markdown]
 # A class of forty could search the best `lr`, the size of a step, together: `jobs.tune` asks SageMaker's
-# own tuner for forty trials, four at a time. Here we only ask for the price:
+# own tuner for forty trials, four at a time, `jobs.best` says which won, `jobs.stop` ends it early. Here we
+# only ask for the price:
 
 # %%
 print(jobs.price("ml.g4dn.xlarge", minutes=15, spot=True, jobs=40))
@@ -101,7 +102,8 @@ hyperparameters |= {"epochs": 3 if REHEARSE else 100, "batch_size": 64, "evaluat
 job = jobs.submit(place, hyperparameters, minutes=15)
 
 # %% [markdown]
-# `wait` would print the log as it grows; `logs=False` keeps this page short.
+# `wait` tells each change of status, and would print the log as it grows; `logs=False` keeps this page short.
+# On AWS some minutes pass before *Training*, with spot capacity many, if there is none.
 
 # %%
 jobs.wait(place, job, logs=False)
@@ -158,11 +160,12 @@ plots.keep(
 #
 # ## A spot interruption
 #
-# When AWS wants its capacity back, the job gets a signal to stop (SIGTERM) and two minutes. `train` saves
+# When AWS wants its capacity back, it interrupts the job, and promises no warning. `train` saves
 # a *checkpoint* after every epoch, the weights and all that the optimizer remembers; SageMaker copies it
 # to S3, and when it finds capacity again it restarts the job with the same checkpoint folder: `train` goes
 # on after the last whole epoch. We
-# stand in for AWS: stop a job after its first epoch, and start another one with its checkpoints.
+# stand in for AWS: stop a job after its first epoch, and start another one with its checkpoints. (A *stop*
+# does warn: a signal, SIGTERM, and two minutes to save in.)
 
 # %%
 run = f"lesson-{secrets.token_hex(4)}"  # names the checkpoint folder
@@ -196,52 +199,48 @@ print(len(a), "tensors, all equal:", all(torch.equal(a[name], b[name]) for name 
 # ## An endpoint
 #
 # A job ends and its bill with it. An endpoint is billed every second until you delete it, whether anybody
-# asks it or not: this is the line on which courses lose money. To its name `deploy` adds eight random
-# characters, so that two students in one account do not meet.
-
-# %%
-endpoint = jobs.deploy(place, job, "mnist-lesson")
-
-# %% [markdown]
-# A thousand test digits, as grey levels 0..255. The endpoint must read each digit as the same weights do
-# here.
+# asks it or not: this is the line on which courses lose money. So `serving` deletes endpoint, configuration
+# and model when its block ends, also with an error or with Ctrl-C.
+#
+# We send a thousand test digits, as grey levels 0..255, and three things that are none. Each caller is told
+# what is wrong, and the next one is served.
 
 # %%
 digits = data.load(train=False).take(slice(1000))
-answer = jobs.invoke(place, endpoint, digits.images.numpy())
+unusable = np.zeros((1, 3, 28, 28)), np.full((28, 28), np.nan), 255 - digits.images[0].numpy()
+
+# %%
+with jobs.serving(place, job) as endpoint:
+    answer = jobs.invoke(place, endpoint, digits.images.numpy())
+    for wrong in unusable:
+        try:
+            jobs.invoke(place, endpoint, wrong)
+        except InputError as error:
+            print(error)
+
+# %% [markdown]
+# The endpoint must have read each digit as the same weights do here.
+
+# %%
 local = evaluate(load_network(whole / "model.safetensors"), digits)
 print(answer["probabilities"].shape, np.array_equal(answer["labels"], local.predictions))
 assert local.accuracy > 0.95
 print(f"test_accuracy={local.accuracy:.4f}")
 
 # %% [markdown]
-# Callers send all sorts of things. Each is told what is wrong with it, and the next one is served.
-
-# %%
-for wrong in (np.zeros((1, 3, 28, 28)), np.full((28, 28), np.nan), np.zeros((0, 28, 28))):
-    try:
-        jobs.invoke(place, endpoint, wrong)
-    except InputError as error:
-        print(error)
-
-# %% [markdown]
 # ### Leave nothing that costs
 #
-# `delete` removes endpoint, configuration and model, also where a deployment failed half-way, and
-# says what it could not remove. (An endpoint that is still being created cannot be deleted, so it
-# waits.) Data and models in S3 remain: cents a month.
+# What a crashed kernel has left, `running` finds: your endpoints, jobs and searches, nobody else's.
+# `jobs.clean(place, older="2h")` ends them; `python -m mnist_utils.jobs list` and `clean` do so from a
+# terminal. Data and models in S3 remain: cents a month.
 
 # %%
-for gone in jobs.delete(place, endpoint):
-    print(gone.split()[0])
-
-# %%
-print(len(place.client("sagemaker").list_endpoints(NameContains="mnist")["Endpoints"]))
+print(*jobs.running(place) or ["nothing of yours runs"], sep="\n")
 
 # %% [markdown]
 # A class that asks now and then is better served by *serverless inference*: CPU, billed by the
-# millisecond of work, nothing while nobody asks. In SageMaker's console, choose *Serverless* when you
-# create a configuration for the model.
+# millisecond of work, nothing while nobody asks. That is `serving(place, job, serverless=True)`; the first
+# answer after a pause takes some seconds longer.
 #
 # The endpoint ran in an older image of SageMaker's than the job: PyTorch 2.6, which AWS patched until
 # 30 June 2026. That will do for an hour's lesson, and for nothing that lasts. Its named successor is the Ray
@@ -288,8 +287,9 @@ shutil.rmtree(folder)
 # of its machine. Ask for the newest image of CUDA 12: `submit(…, image=…)` with the address printed
 # above, its end replaced by `2.8.0-gpu-py312`.
 #
-# Not shown, because a rehearsal cannot: CUDA, IAM, quotas, image pulls, real spot capacity. The
-# least permissions that suffice are in `mnist_utils/jobs/iam/sagemaker_policy.json`, each with its reason.
+# Not shown, because a rehearsal cannot: CUDA, your role and quotas, image pulls, real spot capacity. The
+# least permissions that suffice are in `mnist_utils/jobs/iam/sagemaker_policy.json`, each with its reason;
+# the rehearsal ran under them.
 #
 # Your turn: [exercises](exercises/04_sagemaker_training.ipynb), what a forgotten weekend costs.
 #

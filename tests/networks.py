@@ -6,6 +6,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 import torchvision.models
+from PIL import Image
 from torch import nn
 
 from mnist_utils.describe import read
@@ -80,4 +81,11 @@ def npy(array) -> bytes:
     """An array as a .npy file."""
     buffer = io.BytesIO()
     np.save(buffer, array)
+    return buffer.getvalue()
+
+
+def png(array, dtype=np.uint8) -> bytes:
+    """Pixels as a PNG."""
+    buffer = io.BytesIO()
+    Image.fromarray(np.asarray(array).astype(dtype)).save(buffer, "PNG")
     return buffer.getvalue()

@@ -126,7 +126,7 @@ def test_what_is_light_loads_nothing_heavy_and_the_rest_torch_alone():
 
 
 def test_help_answers_without_torch():
-    for command in ("describe", "train"):
+    for command in ("describe", "train", "jobs"):
         ask = f"runpy.run_module('mnist_utils.{command}', run_name='__main__')"
         ask = f"import runpy; sys.argv = ['', '--help']\ntry: {ask}\nexcept SystemExit: pass\n0"
         assert loaded_by(ask, {"torch"}) == set(), command

@@ -40,6 +40,7 @@ PYTHON = VENV / ("Scripts" if os.name == "nt" else "bin") / "python"
 # 7.2 at the most: the packages, and the wheels of a batch while it is installed; over a torch 0.6.
 NEEDED_GB = 0.9 if IN_STUDIO else 8
 OLDEST = {"torch": (2, 8), "torchvision": (0, 23)}  # that the course runs with
+FROM_C = "sagemaker-training=="  # without a C compiler a rehearsed search alone misses it
 BATCH = 12  # packages that pip installs at once: more need more disk, fewer more starts of pip
 PROBE = "torchsummary==1.5.1"  # three kilobytes, to see whether an index answers
 
@@ -138,10 +139,11 @@ def check() -> None:
         except PackageNotFoundError:
             found = "none"
         if found == "none" or tuple(map(int, found.split(".")[:2])) < oldest:
-            raise Refused(
-                f"{sys.executable} has {name} {found}, not {'.'.join(map(str, oldest))} or newer: "
-                "name one that has, make PYTHON=/path/to/python, or leave STUDIO=1 out (7 GB)"
-            )
+            remedy = "name one that has, make PYTHON=/path/to/python, or leave STUDIO=1 out (7 GB)"
+            if METADATA.exists():  # there it is the space that decides, not STUDIO=1
+                remedy = "choose SageMaker Distribution 4.x for the space, and start it again"
+            wanted = ".".join(map(str, oldest))
+            raise Refused(f"{sys.executable} has {name} {found}, not {wanted} or newer: {remedy}")
     free = shutil.disk_usage(ROOT).free / 1e9
     if free < NEEDED_GB:
         larger = "stop the space and give it more storage, in Studio under *JupyterLab*"
@@ -154,6 +156,8 @@ def check() -> None:
 def install() -> int:
     """Install the pins of the lock that `.venv` lacks, a batch at a time; return how many."""
     pins = run_inside(MISSING, LOCK, "over" if IN_STUDIO else "").splitlines()
+    if not shutil.which("cc"):
+        pins = [pin for pin in pins if not pin.startswith(FROM_C)]
     if pins and (said := pip("download", PROBE, "--dest", str(TEMPORARY / "probe"),
                              "--retries", "0", "--timeout", "15")):  # fmt: skip
         raise Refused(

@@ -2,15 +2,26 @@
 
 To use it: notebook 4, or `python -m mnist_utils.jobs --help`; with `rehearse=True` (`--rehearse`)
 the same calls run on this machine, without an account. To understand it read `training`, then
-`endpoint`. Machinery, not needed: `place` finds role and bucket, `archive` packs what travels.
+`endpoint`; `search` asks SageMaker's tuner, `inventory` says what still runs. Machinery, not
+needed: `place` finds role and bucket, `archive` packs what travels.
 """
 
-from mnist_utils.jobs.endpoint import delete, deploy, invoke
-from mnist_utils.jobs.place import Place, connect
-from mnist_utils.jobs.prices import PRICES, price
-from mnist_utils.jobs.training import bill, fetch, log, metrics, stop, submit, tune, wait
+from importlib import import_module
 
-__all__ = [
-    "PRICES", "Place", "bill", "connect", "delete", "deploy", "fetch", "invoke", "log", "metrics",
-    "price", "stop", "submit", "tune", "wait",
-]  # fmt: skip
+_ROOMS = {
+    "place": ("Place", "connect"),
+    "prices": ("PRICES", "price"),
+    "training": ("bill", "fetch", "log", "metrics", "submit", "wait"),
+    "search": ("best", "tune"),
+    "endpoint": ("delete", "deploy", "invoke", "serving"),
+    "inventory": ("clean", "running", "stop"),
+}
+__all__ = sorted(name for names in _ROOMS.values() for name in names)
+
+
+def __getattr__(name: str):
+    """Load torch when a verb is first used: `--help` answers at once, and Ctrl-C in a line."""
+    for room, names in _ROOMS.items():
+        if name in names:
+            return getattr(import_module(f"{__name__}.{room}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,12 +2,11 @@
 
 import argparse
 
-from mnist_utils import command, data, jobs
+from mnist_utils import command, jobs
 from mnist_utils.errors import InputError
-from mnist_utils.jobs import Place
 
 
-def _submit(place: Place, given: argparse.Namespace) -> None:
+def _submit(place, given: argparse.Namespace) -> None:
     """Start a job; follow it to its end where that is asked for, or is a rehearsal's."""
     job = jobs.submit(
         place,
@@ -17,6 +16,7 @@ def _submit(place: Place, given: argparse.Namespace) -> None:
         spot=not given.on_demand,
         minutes=given.minutes,
         processes=given.processes,
+        instances=given.instances,
         image=given.image,
         dry_run=given.dry_run,
     )
@@ -28,33 +28,55 @@ def _submit(place: Place, given: argparse.Namespace) -> None:
         print(jobs.bill(place, job))
     if given.command == "all":
         print(f"the model is in {jobs.fetch(place, job, given.out)}/")
-        endpoint = jobs.deploy(place, job)
-        try:
+        with jobs.serving(place, job) as endpoint:
             print(_classify(place, endpoint))
-        finally:
-            print(_delete(place, endpoint))
 
 
-def _classify(place: Place, endpoint: str) -> str:
+def _classify(place, endpoint: str) -> str:
+    from mnist_utils import data
+
     digits = data.load(train=False).take(slice(1000))
     labels = jobs.invoke(place, endpoint, digits.images.numpy())["labels"]
     return f"{(labels == digits.labels.numpy()).sum()} of 1,000 test digits classified rightly"
 
 
-def _delete(place: Place, endpoint: str) -> str:
+def _delete(place, endpoint: str) -> str:
     return f"deleted {', '.join(jobs.delete(place, endpoint)) or 'nothing'}"
+
+
+def _list(place, everyone: bool) -> str:
+    who = "anyone" if everyone else place.owner
+    return "\n".join(map(str, jobs.running(place, everyone=everyone))) or f"nothing of {who} runs"
+
+
+def _clean(place, older: str, everyone: bool) -> str:
+    return (
+        "\n".join(jobs.clean(place, older, everyone=everyone)) or f"nothing is older than {older}"
+    )
 
 
 # Name -> (help, what it does, the arguments that it does it to).
 COMMANDS = {
     "submit": ("start a training job; options of train follow, as --epochs 2", _submit, []),
     "all": ("submit, wait, fetch, deploy, classify 1,000 test digits, delete", _submit, []),
-    "wait": ("follow a job's log to its end", jobs.wait, ["job"]),
-    "stop": ("stop a job; its checkpoints stay", jobs.stop, ["job"]),
-    "fetch": ("download and unpack a job's model", jobs.fetch, ["job", "out"]),
-    "deploy": ("create an endpoint, which costs money until deleted", jobs.deploy, ["job"]),
+    "wait": ("follow a job's log to its end", lambda *its: jobs.wait(*its), ["job"]),
+    "stop": ("stop a job or a search; checkpoints stay", lambda *its: jobs.stop(*its), ["name"]),
+    "fetch": ("download and unpack a job's model", lambda *its: jobs.fetch(*its), ["job", "out"]),
+    "best": ("the best trial of a search", lambda *its: jobs.best(*its), ["search"]),
+    "deploy": (
+        "create an endpoint, which costs money until deleted",
+        lambda place, job, serverless: jobs.deploy(place, job, serverless=serverless),
+        ["job", "--serverless"],
+    ),
     "invoke": ("classify 1,000 test digits", _classify, ["endpoint"]),
     "delete": ("delete endpoint, configuration and model", _delete, ["endpoint"]),
+    "list": ("your endpoints, jobs and searches that run and cost", _list, ["--everyone"]),
+    "clean": ("end those that are older than a time", _clean, ["--older", "--everyone"]),
+}
+OPTIONS = {
+    "--serverless": {"action": "store_true", "help": "billed only while it answers"},
+    "--everyone": {"action": "store_true", "help": "not yours alone"},
+    "--older": {"default": "2h", "help": "as 30m, 2h or 1d (2h if not given)"},
 }
 
 
@@ -63,13 +85,13 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m mnist_utils.jobs", description=jobs.__doc__.splitlines()[0]
     )
     result.add_argument("--rehearse", action="store_true", help="on this machine, no account")
-    for option in ("role", "bucket", "region"):
+    for option in ("role", "bucket", "region", "owner"):
         result.add_argument(f"--{option}", help="if not that of the AWS configuration or Studio")
     commands = result.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, (help, run, positional) in COMMANDS.items():
         sub = commands.add_parser(name, help=help, description=help)
         for word in positional:
-            sub.add_argument(word)
+            sub.add_argument(word, **OPTIONS.get(word, {}))
         if run is _submit:
             _add_options_of_a_job(sub)
     return result
@@ -80,7 +102,8 @@ def _add_options_of_a_job(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--instance-type", default="ml.g4dn.xlarge")
     sub.add_argument("--on-demand", action="store_true", help="no spot capacity")
     sub.add_argument("--minutes", type=int, default=60, help="longest run, and so longest bill")
-    sub.add_argument("--processes", type=int, default=1, help="torchrun's, on the instance")
+    sub.add_argument("--processes", type=int, default=1, help="on each, one for each GPU")
+    sub.add_argument("--instances", type=int, default=1, help="that train one network together")
     sub.add_argument("--image", help="the training image's address, if not AWS's newest")
     sub.add_argument("--dry-run", action="store_true", help="print the request, start nothing")
     sub.add_argument("--out", default="runs/sagemaker", help="where `all` puts the model")
@@ -107,12 +130,12 @@ def main() -> None:
             "`submit` or `all`, or open notebook 4"
         )
     given.hyperparameters = _hyperparameters(rest)
-    where = {"role": given.role, "bucket": given.bucket, "region": given.region}
+    where = {name: getattr(given, name) for name in ("role", "bucket", "region", "owner")}
     with jobs.connect(rehearse=given.rehearse, **where) as place:
         if run is _submit:
             _submit(place, given)
         else:
-            print(run(place, *(getattr(given, word) for word in positional)))
+            print(run(place, *(getattr(given, word.lstrip("-")) for word in positional)))
 
 
 if __name__ == "__main__":

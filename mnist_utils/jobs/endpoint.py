@@ -6,25 +6,41 @@ import re
 import secrets
 import tempfile
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 import numpy as np
 
 from mnist_utils.errors import InputError
 from mnist_utils.jobs import archive
-from mnist_utils.jobs.place import PREFIX, Place, aws_errors, image_of, to_its_end
-from mnist_utils.jobs.prices import PRICES
+from mnist_utils.jobs.place import Place, aws_errors, image_of, to_its_end
+from mnist_utils.jobs.prices import PRICES, QUOTED
 from mnist_utils.jobs.training import artifact
 from mnist_utils.serve import handlers
 
+# Of a serverless endpoint: what a new account has at most, and how many requests it works on.
+MEMORY_MB, AT_ONCE = 3072, 5
 
+
+@contextmanager
+def serving(place: Place, job: str, **options) -> Iterator[str]:
+    """Context with an endpoint, `deploy`'s, which is deleted however the context ends."""
+    name = deploy(place, job, **options)
+    try:
+        yield name
+    finally:
+        kinds = [gone.split()[0] for gone in delete(place, name)]
+        print(f"deleted: {', '.join(kinds) or 'nothing was left'}")
+
+
+@aws_errors()
 def deploy(
-    place: Place, job: str, name: str | None = None, *, instance_type: str = "ml.m5.large"
+    place: Place, job: str, *, instance_type: str = "ml.m5.large", serverless: bool = False
 ) -> str:
     """Create an endpoint for a job's model; return its name once it serves.
 
-    Its name is `name`, or the job's, and eight digits of chance: no other's is touched. It costs
-    money every second until `delete`, asked or not.
+    Its name is the owner's with eight digits of chance: no other's is touched. On an instance it
+    costs money every second until `delete`, asked or not; `serverless`, only while it works.
 
     Raises
     ------
@@ -32,20 +48,24 @@ def deploy(
         The endpoint failed; the message is the reason. What was created is deleted again.
     """
     with to_its_end():
+        from sagemaker.core.inference_config import ServerlessInferenceConfig
         from sagemaker.core.training.configs import SourceCode
         from sagemaker.serve import ModelBuilder
 
     uri = artifact(place, job)
-    if not (name or job).startswith(f"{PREFIX}-"):
-        raise InputError(f"name {name!r} must begin with {PREFIX}-: the policy allows no other")
-    name = f"{(name or job)[:54]}-{secrets.token_hex(4)}"  # AWS allows 63
+    name = f"{place.prefix}-{secrets.token_hex(4)}"
     _must_be_new(place, name)
-    rate = PRICES.get(instance_type)
-    dollars = f"${rate:.4g} an hour, ${24 * rate:.2f} a day, " if rate else ""
-    print(f"{instance_type}: {dollars}until you delete it")
+    machine = {"initial_instance_count": 1, "instance_type": instance_type}
+    if serverless:
+        machine = {"inference_config": ServerlessInferenceConfig(MEMORY_MB, AT_ONCE)}
+        print(f"serverless, {MEMORY_MB / 1024:g} GB: billed while it answers, and not in between")
+    else:
+        rate = PRICES.get(instance_type)
+        dollars = f"${rate:.4g} an hour in {QUOTED}, ${24 * rate:.2f} a day, " if rate else ""
+        print(f"{instance_type}: {dollars}until you delete it")
     try:
         with (
-            archive.serving_code() as code, archive.whole(uri), aws_errors(),
+            archive.serving_code() as code, archive.whole(uri),
             tempfile.TemporaryDirectory() as folder,
         ):  # fmt: skip
             builder = ModelBuilder(
@@ -56,9 +76,9 @@ def deploy(
                 log_level=logging.ERROR,
             )  # fmt: skip
             with to_its_end():
-                builder.build(model_name=name)
+                builder.build(model_name=name, tags=place.tags(job=job))
             with to_its_end():
-                builder.deploy(endpoint_name=name, initial_instance_count=1, wait=False)
+                builder.deploy(endpoint_name=name, wait=False, **machine)
             _in_service(place, name)
     except BaseException:
         delete(place, name)
@@ -84,16 +104,20 @@ def _must_be_new(place: Place, name: str) -> None:
 
 
 def _in_service(place: Place, name: str) -> None:
-    client = place.client("sagemaker")
+    client, told = place.client("sagemaker"), None
     while True:
         about = client.describe_endpoint(EndpointName=name)
-        if about["EndpointStatus"] == "InService":
+        if (status := about["EndpointStatus"]) != told:
+            print(f"endpoint: {status}", flush=True)
+            told = status
+        if status == "InService":
             return
-        if about["EndpointStatus"] == "Failed":
+        if status == "Failed":
             raise InputError(f"endpoint {name} failed: {about.get('FailureReason', 'no reason')}")
         time.sleep(0.5 if place.rehearsal else 10)
 
 
+@aws_errors()
 def invoke(place: Place, name: str, images, *, batch_size: int = 1000) -> dict[str, np.ndarray]:
     """Labels `(N,)` and probabilities `(N, 10)` of digits `(N, 28, 28)` from an endpoint.
 
@@ -105,21 +129,21 @@ def invoke(place: Place, name: str, images, *, batch_size: int = 1000) -> dict[s
     from sagemaker.core.resources import Endpoint
 
     images, found = np.asarray(images), []
-    with aws_errors():
-        endpoint = Endpoint.get(
-            endpoint_name=name, session=place.session.boto_session, region=place.region
+    endpoint = Endpoint.get(
+        endpoint_name=name, session=place.session.boto_session, region=place.region
+    )
+    for start in range(0, max(1, len(images)), batch_size):
+        buffer = io.BytesIO()
+        np.save(buffer, images[start : start + batch_size])
+        answer = endpoint.invoke(
+            body=buffer.getvalue(), content_type=handlers.NPY, accept=handlers.NPY
         )
-        for start in range(0, max(1, len(images)), batch_size):
-            buffer = io.BytesIO()
-            np.save(buffer, images[start : start + batch_size])
-            answer = endpoint.invoke(
-                body=buffer.getvalue(), content_type=handlers.NPY, accept=handlers.NPY
-            )
-            found.append(np.load(io.BytesIO(answer.body.read())))
+        found.append(np.load(io.BytesIO(answer.body.read())))
     probabilities = np.concatenate(found)
     return {"labels": probabilities.argmax(axis=1), "probabilities": probabilities}
 
 
+@aws_errors()
 def delete(place: Place, name: str) -> list[str]:
     """Delete an endpoint, its configuration and its model, whichever exist; return what went.
 

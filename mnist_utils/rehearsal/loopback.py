@@ -28,9 +28,7 @@ def isolate(
         if big.startswith(("AWS_", "SAGEMAKER_", "MLFLOW_")) or big.endswith("_PROXY"):
             del environment[name]
     (folder / "empty").touch()
-    (folder / "sagemaker.yaml").write_text(
-        "SchemaVersion: '1.0'\nSageMaker: {PythonSDK: {Modules: {TelemetryOptOut: true}}}\n"
-    )
+    (folder / "sagemaker.yaml").write_text("{}\n")
     environment.update(
         AWS_ENDPOINT_URL=endpoint,
         AWS_ACCESS_KEY_ID="rehearsal",
@@ -44,7 +42,6 @@ def isolate(
         no_proxy="127.0.0.1,localhost",
         SAGEMAKER_ADMIN_CONFIG_OVERRIDE=str(folder / "sagemaker.yaml"),
         SAGEMAKER_USER_CONFIG_OVERRIDE=str(folder / "sagemaker.yaml"),
-        SAGEMAKER_VALIDATE_ROLE="false",
         MLFLOW_DISABLE_TELEMETRY="true",
     )
 

@@ -1,4 +1,30 @@
-"""What a rehearsal patches: the SDK's hard-coded addresses, and what moto only pretends."""
+"""What a rehearsal patches, and what each patch hides.
+
+    session_helper.sts_regional_endpoint    the SDK's address of STS: whether a region's answers
+    session_helper.NOTEBOOK_METADATA_FILE   Studio's file: who you are, which role you have there
+    socket.connect, connect_ex              every address but this machine's
+    socket.getaddrinfo                      every name but this machine's
+    SageMakerResponse.create_training_job, stop_training_job
+                                            the image and its pull, GPUs, disks; the machine is this
+    SageMakerResponse.create_hyper_parameter_tuning_job, stop_hyper_parameter_tuning_job
+                                            the tuner's choices: two trials, at the ends of ranges
+    SageMakerResponse.create_model, create_endpoint_config
+                                            quotas and refusals other than those of `refusals`
+    SageMakerResponse.create_endpoint, delete_endpoint
+                                            TorchServe, load balancers, minutes of Creating
+    SageMakerResponse.describe_model, describe_endpoint, describe_endpoint_config
+                                            nothing: moto's empty structures, which AWS leaves out
+    SageMakerResponse.describe_training_job, describe_hyper_parameter_tuning_job
+                                            nothing: the same
+    IamResponse.simulate_principal_policy   boundaries and service control policies
+    ActionAuthenticatorMixin._authenticate_and_authorize_action
+                                            signatures, policies of buckets and keys, tags of roles
+    SageMakerRuntimeResponse.use_raw_body, invoke_endpoint
+                                            the limit of 60 seconds, several instances, cold starts
+
+Beside patches: a container is this Python with its packages, not AWS's image; its machines share
+one network and one disk, and `algo-1` is found at once; a stop grants 20 seconds, not 120.
+"""
 
 import copy
 import json
@@ -6,9 +32,12 @@ import re
 from contextlib import ExitStack
 from unittest import mock
 
-from mnist_utils.rehearsal import refusals
+from mnist_utils.rehearsal import permissions, refusals
+from mnist_utils.rehearsal.job import Job
 from mnist_utils.rehearsal.refusals import ACCOUNT, ROLE
-from mnist_utils.rehearsal.stage import Job, Server, Stage, Trials
+from mnist_utils.rehearsal.server import Server
+from mnist_utils.rehearsal.stage import Stage
+from mnist_utils.rehearsal.trials import Trials
 
 
 def patch_sdk(stack: ExitStack, stage: Stage) -> None:
@@ -16,7 +45,7 @@ def patch_sdk(stack: ExitStack, stage: Stage) -> None:
     from sagemaker.core.helper import session_helper
 
     metadata = stage.folder / "resource-metadata.json"
-    metadata.write_text(json.dumps({"ExecutionRoleArn": ROLE}))
+    metadata.write_text(json.dumps({"ExecutionRoleArn": ROLE, "UserProfileName": "you"}))
     put = mock.patch.object
     stack.enter_context(put(session_helper, "sts_regional_endpoint", lambda region: stage.endpoint))
     stack.enter_context(put(session_helper, "NOTEBOOK_METADATA_FILE", str(metadata)))
@@ -24,6 +53,7 @@ def patch_sdk(stack: ExitStack, stage: Stage) -> None:
 
 def patch_moto(stack: ExitStack, stage: Stage) -> None:
     """Make real what moto pretends."""
+    from moto.core.authorization import ActionAuthenticatorMixin
     from moto.core.responses import EmptyResult
     from moto.iam.responses import IamResponse
     from moto.sagemaker.responses import SageMakerResponse as Control
@@ -52,7 +82,33 @@ def patch_moto(stack: ExitStack, stage: Stage) -> None:
         stage.jobs[self._get_param("TrainingJobName")].stop()
         return EmptyResult()
 
-    def create_endpoint(self, original=Control.create_endpoint):
+    def stop_hyper_parameter_tuning_job(self):
+        stage.trials[self._get_param("HyperParameterTuningJobName")].stop()
+        return EmptyResult()
+
+    for new in (
+        create_training_job, create_hyper_parameter_tuning_job, stop_training_job,
+        stop_hyper_parameter_tuning_job, *_endpoints(stage, Control),
+    ):  # fmt: skip
+        replace(Control, new.__name__, new)
+    for operation in refusals.RULES:
+        name = "_".join(re.findall("[A-Z][a-z]+", operation)).lower()
+        replace(Control, name, _refusing(operation, getattr(Control, name)))
+    for name in (
+        "model", "endpoint", "endpoint_config", "training_job", "hyper_parameter_tuning_job",
+    ):  # fmt: skip
+        name = f"describe_{name}"
+        replace(Control, name, _described_without_empty(getattr(Control, name)))
+    replace(IamResponse, "simulate_principal_policy", _simulating(stage))
+    replace(ActionAuthenticatorMixin, "_authenticate_and_authorize_action", _judging(stage))
+    replace(Runtime, "use_raw_body", True)
+    replace(Runtime, "invoke_endpoint", _invoking(stage))
+
+
+def _endpoints(stage: Stage, control) -> tuple:
+    """An endpoint's life: a server that is started and killed."""
+
+    def create_endpoint(self, original=control.create_endpoint):
         result = original(self)
         name, backend = self._get_param("EndpointName"), self.sagemaker_backend
         configuration = backend.endpoint_configs[self._get_param("EndpointConfigName")]
@@ -60,27 +116,14 @@ def patch_moto(stack: ExitStack, stage: Stage) -> None:
         stage.servers[name] = Server(stage, backend.endpoints[name], model.response_object)
         return result
 
-    def delete_endpoint(self, original=Control.delete_endpoint):
+    def delete_endpoint(self, original=control.delete_endpoint):
         result = original(self)
         server = stage.servers.pop(self._get_param("EndpointName"))
         server.thread.join()
         server.stop()
         return result
 
-    for new in (
-        create_training_job, create_hyper_parameter_tuning_job, stop_training_job,
-        create_endpoint, delete_endpoint,
-    ):  # fmt: skip
-        replace(Control, new.__name__, new)
-    for operation in refusals.RULES:
-        name = "_".join(re.findall("[A-Z][a-z]+", operation)).lower()
-        replace(Control, name, _refusing(operation, getattr(Control, name)))
-    for name in ("model", "endpoint", "endpoint_config", "training_job"):
-        name = f"describe_{name}"
-        replace(Control, name, _described_without_empty(getattr(Control, name)))
-    replace(IamResponse, "simulate_principal_policy", _simulate_principal_policy)
-    replace(Runtime, "use_raw_body", True)
-    replace(Runtime, "invoke_endpoint", _invoking(stage))
+    return create_endpoint, delete_endpoint
 
 
 def _refusing(operation: str, original):
@@ -120,12 +163,30 @@ def _invoking(stage: Stage):
     return invoke_endpoint
 
 
-def _simulate_principal_policy(self):
-    """The SDK asks whether the role may; moto does not know the question."""
+def _simulating(stage: Stage):
+    """What the SDK asks where its check of roles is on; moto does not know the question."""
     from moto.core.responses import ActionResult
 
-    allowed = {"EvalActionName": "s3:PutObject", "EvalDecision": "allowed"}
-    return ActionResult({"EvaluationResults": [allowed]})
+    def simulate_principal_policy(self):
+        answers = [
+            {"EvalActionName": action, "EvalDecision": decision}
+            for action in self._get_param("ActionNames")
+            for decision in [
+                "allowed" if permissions.allows(stage.policy, action) else "implicitDeny"
+            ]
+        ]
+        return ActionResult({"EvaluationResults": answers})
+
+    return simulate_principal_policy
+
+
+def _judging(stage: Stage):
+    """moto knows no resources and no conditions, and so allows everything."""
+
+    def authorize(self, _, resource="*"):
+        permissions.check(stage.policy, self, resource)
+
+    return authorize
 
 
 def _described_without_empty(original):

@@ -6,7 +6,7 @@ from moto.core.exceptions import ServiceException
 from moto.sagemaker.exceptions import ResourceInUseException, ValidationError
 
 ACCOUNT = "123456789012"  # moto's
-ROLE = f"arn:aws:iam::{ACCOUNT}:role/rehearsal"  # the one that SageMaker may assume here
+ROLE = f"arn:aws:iam::{ACCOUNT}:role/SageMakerRehearsal"  # the one that SageMaker may assume here
 # Instances at a time; of all others none: what a new account meets first.
 QUOTAS = {"ml.g4dn.xlarge": 4, "ml.g5.xlarge": 1, "ml.m5.large": 8, "ml.m5.xlarge": 4}
 RUNNING = ("InProgress", "Stopping")
@@ -36,9 +36,14 @@ def _job(definition: dict, backend) -> None:
     _instance(definition["ResourceConfig"]["InstanceType"], "TrainingInstanceType", "training job")
     jobs = [j for j in backend.training_jobs.values() if j.training_job_status in RUNNING]
     kind = definition["ResourceConfig"]["InstanceType"]
-    used = sum(job.resource_config["InstanceType"] == kind for job in jobs)
+    used = sum(
+        job.resource_config.get("InstanceCount", 1)
+        for job in jobs
+        if job.resource_config["InstanceType"] == kind
+    )
     spot = "spot " * bool(definition.get("EnableManagedSpotTraining"))
-    _quota(kind, f"{spot}training job usage", used)
+    count = definition["ResourceConfig"].get("InstanceCount", 1)
+    _quota(kind, f"{spot}training job usage", used, count)
     _role(definition["RoleArn"])
 
 
@@ -57,6 +62,17 @@ def _stop_training_job(request: dict, backend) -> None:
         raise ValidationError(
             "The request was rejected because the training job is in status "
             f"{job.training_job_status}."
+        )
+
+
+def _stop_tuning_job(request: dict, backend) -> None:
+    job = backend.hyper_parameter_tuning_jobs.get(request["HyperParameterTuningJobName"])
+    if job is None:
+        raise ValidationError("Requested resource not found.")
+    if job.hyper_parameter_tuning_job_status not in RUNNING:
+        raise ValidationError(
+            "The request was rejected because the hyperparameter tuning job is in status "
+            f"{job.hyper_parameter_tuning_job_status}."
         )
 
 
@@ -97,6 +113,7 @@ RULES = {
     "CreateTrainingJob": _create_training_job,
     "CreateHyperParameterTuningJob": _create_tuning_job,
     "StopTrainingJob": _stop_training_job,
+    "StopHyperParameterTuningJob": _stop_tuning_job,
     "CreateModel": _create_model,
     "CreateEndpointConfig": _create_endpoint_config,
     "CreateEndpoint": _create_endpoint,
@@ -128,11 +145,11 @@ def _known(shape: str) -> frozenset[str]:
     return frozenset(Session().get_service_model("sagemaker").shape_for(shape).enum)
 
 
-def _quota(kind: str, usage: str, used: int) -> None:
+def _quota(kind: str, usage: str, used: int, count: int = 1) -> None:
     most = QUOTAS.get(kind, 0)
-    if used + 1 > most:
+    if used + count > most:
         raise ResourceLimitExceeded(
             f"The account-level service limit '{kind} for {usage}' is {most} Instances, with "
-            f"current utilization of {used} Instances and a request delta of 1 Instances. Please "
-            "use AWS Service Quotas to request an increase for this quota."
+            f"current utilization of {used} Instances and a request delta of {count} Instances. "
+            "Please use AWS Service Quotas to request an increase for this quota."
         )

@@ -1,8 +1,9 @@
 """SageMaker rehearsed on this machine: the real SDK, no account, no Docker, no network.
 
-moto answers the SDK's HTTP requests on loopback. What moto only pretends is made real here: a
-training job runs the driver scripts that the SDK staged and leaves its artifact in (moto's) S3; a
-stop reaches it; an endpoint serves its model through the container's own handler toolkit.
+moto answers the SDK's HTTP requests on loopback. What moto only pretends is made real here: our
+policy judges each call; a training job runs the driver scripts that the SDK staged, or the image's
+own toolkit, and leaves its artifact in (moto's) S3; a stop and a limit reach it; an endpoint serves
+its model through the container's own handler toolkit. `patches` lists what all this hides.
 """
 
 import logging
@@ -20,7 +21,7 @@ from mnist_utils.rehearsal.stage import REGION, Stage
 
 UNPROVEN = (
     "This is a rehearsal: nothing leaves this machine and nothing costs money. It cannot prove "
-    "what only AWS has: CUDA, IAM permissions, quotas, image pulls, real spot capacity and prices."
+    "what only AWS has: CUDA, your role and quotas, image pulls, real spot capacity and prices."
 )
 
 
@@ -47,7 +48,7 @@ def rehearse(*, namespace: bool | None = None) -> Iterator[Stage]:
         from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 
         server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-        logging.getLogger("werkzeug").setLevel(logging.ERROR)  # it prints every request
+        logging.getLogger("werkzeug").setLevel(logging.CRITICAL)  # it prints every request
         server.start()
         stack.callback(server.stop)
         stack.callback(patches.forget)

@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from mnist_utils import data, inference, weights
 from mnist_utils.errors import InputError
 
-JSON, NPY = "application/json", "application/x-npy"
+JSON, NPY, PNG = "application/json", "application/x-npy", "image/png"
 MAX_BYTES = 6 * 1024**2  # a real-time request's limit on SageMaker: 8,000 digits as npy
 MOST_DIGITS = 10_000
+MOST_INK = 0.5  # mean of a digit: MNIST's 70,000 have 0.398 at most, their negatives 0.602 at least
 
 try:
     from sagemaker_inference import content_types, transformer
@@ -61,9 +62,9 @@ def input_fn(body: bytes | bytearray | str, content_type: str = JSON) -> Tensor:
     body : bytes or str
         npy bytes, or JSON: nested lists, or an object with them under `instances`. One digit
         `(28, 28)`, or several: `(N, 28, 28)` or `(N, 1, 28, 28)`. Whole numbers are grey levels
-        0..255; decimals are fractions of white 0..1.
+        0..255; decimals are fractions of white 0..1. Or a PNG of 28 x 28 pixels. Light on dark.
     content_type : str
-        `application/json` or `application/x-npy`.
+        `application/json`, `application/x-npy` or `image/png`.
 
     Raises
     ------
@@ -81,8 +82,10 @@ def input_fn(body: bytes | bytearray | str, content_type: str = JSON) -> Tensor:
         array = _from_json(body)
     elif kind == NPY:
         array = _from_npy(body)
+    elif kind == PNG:
+        array = _from_png(body)
     else:
-        raise BadRequest(f"Content-Type {kind!r} is not one of {JSON}, {NPY}", 415)
+        raise BadRequest(f"Content-Type {kind!r} is not one of {JSON}, {NPY}, {PNG}", 415)
     return torch.from_numpy(_fractions(_digits(array)))
 
 
@@ -138,6 +141,22 @@ def _from_npy(body) -> np.ndarray:
         raise BadRequest(f"the npy body is damaged or holds objects: {error}") from None
 
 
+def _from_png(body) -> np.ndarray:
+    from PIL import Image  # torchvision brings it into the image
+
+    try:
+        with Image.open(io.BytesIO(body), formats=["PNG"]) as image:
+            if image.size != (28, 28):  # read off the header: nothing larger is unpacked
+                raise BadRequest(f"the PNG is {image.width} x {image.height}, not 28 x 28 pixels")
+            if image.mode.startswith("I"):
+                raise BadRequest("the PNG has 16 bits a pixel; save it with 8")
+            if image.convert("RGBA").getextrema()[3][0] < 255:
+                raise BadRequest("the PNG is transparent in places; fill them before you send it")
+            return np.asarray(image.convert("L"))
+    except (OSError, SyntaxError, ValueError, TypeError) as error:
+        raise BadRequest(f"the body is not a whole PNG: {error}") from None
+
+
 def _digits(array: np.ndarray) -> np.ndarray:
     """Reshape to `(N, 1, 28, 28)`, or say what is wrong with the shape."""
     shape = array.shape
@@ -171,4 +190,12 @@ def _fractions(array: np.ndarray) -> np.ndarray:
             f"digit {int(dark.argmax())} holds whole numbers of 0 and 1 alone, which are grey "
             "levels of 0..255, so nearly black; send 0..255, or decimals 0.0..1.0"
         )
-    return array.astype(np.float32) / np.float32(255) if whole else array.astype(np.float32)
+    result = array.astype(np.float32) / np.float32(255) if whole else array.astype(np.float32)
+    ink = result.mean(axis=(1, 2, 3))
+    if (inverted := ink > MOST_INK).any():
+        first = int(inverted.argmax())
+        raise BadRequest(
+            f"digit {first} is dark on light, as on paper: on average {ink[first]:.0%} of white; "
+            "MNIST's digits are light on dark, so send 255 - levels, or 1 - fractions"
+        )
+    return result

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from mnist_utils.errors import InputError
 
+SEARCH = "MNIST_SEARCH"  # `jobs.tune` sets it: the toolkit hides from a trial that it is one
 LONGEST_REASON = 1024  # characters of the failure file that SageMaker shows as FailureReason
 
 
@@ -75,7 +76,7 @@ def model_folder() -> str | None:
 def checkpoint_folder() -> Path | None:
     """SageMaker copies this folder to S3 as it changes, and back when a job starts again."""
     folder = os.environ.get("CHECKPOINT_DIR") or ("/opt/ml/checkpoints" if inside() else None)
-    if folder and "_tuning_objective_metric" in os.environ.get("SM_HPS", ""):
+    if folder and os.environ.get(SEARCH):
         return Path(folder, os.environ.get("TRAINING_JOB_NAME", ""))  # a trial's own
     return Path(folder) if folder else None
 

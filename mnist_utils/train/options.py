@@ -5,6 +5,7 @@ from dataclasses import fields
 
 from mnist_utils import command, config, recipes
 from mnist_utils.config import TrainConfig
+from mnist_utils.errors import InputError
 
 
 def parse(words: list[str]) -> argparse.Namespace:
@@ -25,7 +26,13 @@ def parse(words: list[str]) -> argparse.Namespace:
 
 
 def resolve(hyperparameters: dict) -> TrainConfig:
-    """The configuration that `{"recipe": "fast", "epochs": 2}` asks for; raises as `parse` does."""
+    """The configuration that `{"recipe": "fast", "epochs": 2}` asks for; raises as `parse` does.
+
+    Folders and resuming are not part of it: whoever runs it decides them.
+    """
+    for key in hyperparameters:
+        if key.replace("-", "_") in ("data", "out", "resume"):
+            raise InputError(f"hyperparameter {key!r} is the container's to set; leave it out")
     words = [f"--{key.replace('_', '-')}={value}" for key, value in hyperparameters.items()]
     return parse(words).settings
 

@@ -1,17 +1,19 @@
 """A rehearsal reaches nothing but this machine, and leaves nothing behind on it."""
 
 import os
+import re
 import socket
 import subprocess
 import sys
 import time
 from contextlib import suppress
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
 from mnist_utils.errors import InputError
-from mnist_utils.rehearsal import loopback, rehearse, stage
+from mnist_utils.rehearsal import loopback, patches, rehearse, stage
 
 # Python runs this first in every process of the rehearsal: whom does it try to reach?
 WITNESS = """
@@ -64,7 +66,7 @@ def test_with_dead_proxies_and_keys_of_nonsense_no_byte_leaves_loopback(tmp_path
         "epoch=1",
         "Completed",
         "of 1,000 test digits",
-        "deleted endpoint",
+        "deleted: endpoint, configuration, model",
     ):
         assert words in done.stdout, words
     assert "Traceback" not in done.stderr
@@ -183,6 +185,25 @@ def test_a_namespace_asked_for_but_not_to_be_had_is_refused(monkeypatch, tmp_pat
     with pytest.raises(InputError, match="no mount namespace"):
         stage.Stage("http://127.0.0.1:1", tmp_path, True)
     assert stage.Stage("http://127.0.0.1:1", tmp_path, None).mount is None
+
+
+def test_every_patch_is_listed_with_what_it_hides(monkeypatch):
+    """A patch that nobody lists makes the rehearsal kinder than AWS unseen."""
+    made, real = set(), mock.patch.object
+
+    def noted(target, name, *arguments, **options):
+        made.add((target.__name__.rsplit(".")[-1], name))
+        return real(target, name, *arguments, **options)
+
+    monkeypatch.setattr(mock.patch, "object", noted)
+    with rehearse():
+        pass
+    listed = {
+        (owner, name)
+        for owner, names in re.findall(r"^    (\w+)\.([\w, ]+?)(?:  .*)?$", patches.__doc__, re.M)
+        for name in names.split(", ")
+    }
+    assert listed == made
 
 
 def test_on_windows_a_rehearsal_is_refused_in_one_line(monkeypatch):

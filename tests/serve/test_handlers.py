@@ -7,12 +7,12 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from networks import npy
+from networks import npy, png
 
 from mnist_utils.errors import InputError
 from mnist_utils.evaluate import evaluate
 from mnist_utils.serve import handlers
-from mnist_utils.serve.handlers import JSON, NPY, BadRequest
+from mnist_utils.serve.handlers import JSON, NPY, PNG, BadRequest
 
 
 def test_a_thousand_digits_get_the_labels_of_local_evaluation(model, digits, test_split):
@@ -37,6 +37,20 @@ def test_every_accepted_form_of_a_digit_is_the_same_digit(digits, shape, kind, d
     assert images.shape == (2, 1, 28, 28)
     expected = torch.from_numpy(digits[:2].reshape(2, 1, 28, 28) / np.float32(255))
     assert torch.allclose(images, expected, atol=1e-3 if dtype == np.float16 else 1e-7)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_a_png_is_the_same_digit(digits, channels):
+    pixels = digits[0] if channels == 1 else np.stack([digits[0]] * channels, axis=-1)
+    if channels == 4:
+        pixels[..., 3] = 255  # as a browser's canvas saves it
+    assert torch.equal(handlers.input_fn(png(pixels), PNG), handlers.input_fn(npy(digits[:1]), NPY))
+
+
+def test_every_digit_of_mnist_is_light_enough_and_no_negative_of_one_is(train_split, test_split):
+    for split in (train_split, test_split):
+        ink = split.images.flatten(1).float().mean(dim=1) / 255
+        assert ink.max() < 0.4 < handlers.MOST_INK < 0.6 < (1 - ink).min()
 
 
 def test_one_digit_and_named_instances(digits):
@@ -75,7 +89,7 @@ UNUSABLE = [
     (pickle.dumps(BLACK), NPY, "does not begin as application/x-npy does"),
     (npy(np.array([[print]])), NPY, "damaged or holds objects"),
     (bytes(100 * 1024**2), NPY, "104,857,600 bytes; at most 6,291,456"),
-    (b"P5", "image/png", "Content-Type 'image/png' is not one of"),
+    (b"P5", "image/x-pgm", "Content-Type 'image/x-pgm' is not one of"),
     (b"", None, "Content-Type 'none' is not one of"),
 ]
 

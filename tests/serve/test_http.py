@@ -13,11 +13,11 @@ import urllib.request
 import numpy as np
 import psutil
 import pytest
-from networks import npy
+from networks import npy, png
 
 from mnist_utils.jobs import archive
 from mnist_utils.rehearsal import loopback, serving
-from mnist_utils.serve.handlers import JSON, NPY
+from mnist_utils.serve.handlers import JSON, NPY, PNG
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +66,7 @@ def header(shape: str, kind: str = "<f8", order: str = "False") -> bytes:
 
 
 BLACK, GREY = np.zeros((28, 28)), np.full((28, 28), 100)
+NOISE = np.random.default_rng(0).integers(0, 100, (28, 28))
 BITS = (np.arange(784).reshape(28, 28) % 2).astype(np.uint8)
 HOSTILE = {
     "bits as npy": (npy(BITS), NPY, "whole numbers of 0 and 1 alone"),
@@ -122,7 +123,15 @@ HOSTILE = {
     "1.5": (npy(BLACK + 1.5), NPY, "0..1"),
     "-0.5": (npy(BLACK - 0.5), NPY, "0..1"),
     "seven megabytes": (bytes(7 * 1024**2), NPY, "send fewer"),
-    "PNG": (b"\x89PNG", "image/png", "is not one of"),
+    "JPEG": (b"\xff\xd8\xff", "image/jpeg", "is not one of"),
+    "a PNG cut": (png(NOISE)[:300], PNG, "not a whole PNG"),
+    "no PNG": (b"\x89PNG", PNG, "not a whole PNG"),
+    "a photo": (png(np.full((280, 280), 9)), PNG, "280 x 280, not 28 x 28"),
+    "16 bits": (png(GREY, np.uint16), PNG, "16 bits"),
+    "transparent": (png(np.full((28, 28, 4), 100)), PNG, "transparent"),
+    "as on paper": (png(255 - GREY), PNG, "dark on light"),
+    "one as on paper": (npy(np.stack([GREY, 255 - GREY])), NPY, "digit 1 is dark on light"),
+    "black on white": (json.dumps((1 - BLACK).tolist()), JSON, "dark on light"),
     "a form": (b"a=1", "application/x-www-form-urlencoded", "is not one of"),
     "CSV": (b"1,2,3", "text/csv", "is not one of"),
     "no kind": (b"[]", "", "is not one of"),

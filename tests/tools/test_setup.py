@@ -101,7 +101,7 @@ def loaded(monkeypatch, *arguments):
     return setup
 
 
-def test_on_a_full_disk_or_over_a_torch_too_old_nothing_is_built(monkeypatch):
+def test_on_a_full_disk_or_over_a_torch_too_old_nothing_is_built(monkeypatch, tmp_path):
     for arguments, remedy in (([], "clone to a larger disk"), (["--studio"], "more storage")):
         setup = loaded(monkeypatch, *arguments)
         setup.check()
@@ -110,8 +110,10 @@ def test_on_a_full_disk_or_over_a_torch_too_old_nothing_is_built(monkeypatch):
             with pytest.raises(setup.Refused, match=rf"0\.6 GB are free in .* to .*{remedy}"):
                 setup.check()
     monkeypatch.setattr(setup, "version", {"torch": "2.1.2", "torchvision": "0.16"}.__getitem__)
-    with pytest.raises(setup.Refused, match=r"has torch 2\.1\.2, not 2\.8 or newer: name one"):
-        setup.check()
+    for place, remedy in (("none", "name one that has"), ("", "choose SageMaker Distribution 4.x")):
+        monkeypatch.setattr(setup, "METADATA", tmp_path / place)  # there in Studio alone
+        with pytest.raises(setup.Refused, match=rf"has torch 2\.1\.2, not 2\.8 or .*: {remedy}"):
+            setup.check()
 
 
 def test_over_a_torch_only_what_is_lacking_or_too_old_is_installed(checkout):

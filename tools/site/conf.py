@@ -25,6 +25,7 @@ include_patterns = [
     "notebooks/exercises/*.ipynb",
     "notebooks/LAB.md",
     "notebooks/TEACHING.md",
+    "notebooks/TEACHING_AWS.md",
     "results/README.md",
     "results/CLAIMS.md",
 ]
@@ -48,6 +49,7 @@ notebooks/assignment/assignment
 :hidden:
 :caption: Behind it
 notebooks/TEACHING
+notebooks/TEACHING_AWS
 results/README
 results/CLAIMS
 data/README
