@@ -61,7 +61,7 @@ class TestEveryNotebook:
     def test_it_opens_with_the_question_and_ends_with_a_link(self, source):
         prose = [cell.source for cell in cells(source, "markdown")]
         assert re.match(
-            r"# \d+[ab]? · .+\n\n\*\*[^*]+\?\*\*\n\n\| needs \| takes \| costs \|", prose[0]
+            r"# \d+[abc]? · .+\n\n\*\*[^*]+\?\*\*\n\n\| needs \| takes \| costs \|", prose[0]
         )
         assert "## What was shown" in prose[-1]
         assert "Next: " in prose[-1]
