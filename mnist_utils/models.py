@@ -105,8 +105,8 @@ class SeparableNet(nn.Module):
     """A 5×5 stem, then depthwise-separable blocks (Howard et al. 2017), GAP and a 1×1 head.
 
     Where Model3 spends 910 parameters on a 3×3 convolution, a separable block of 10 channels needs
-    210: 3×3 on each channel alone, then 1×1 across them. Two pixels of every border, where no digit
-    has ink, are cut off; max pooling halves the map right after the stem: both for speed.
+    210: 3×3 on each channel alone, then 1×1 across them. Two pixels of every border are cut off
+    (one digit in eight has a little ink there), and max pooling follows the stem: both for speed.
 
     Parameters
     ----------

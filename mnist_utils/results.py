@@ -146,6 +146,42 @@ def compared(pairs: dict[str, tuple[str, str]], folder: Path = RESULTS) -> str:
     return "\n".join(lines)
 
 
+class Left(NamedTuple):
+    """What share of the errors is left after a change: 0.6 says that four in ten are gone."""
+
+    share: float
+    low: float  # of Student's 95% interval: other seeds, these digits; nan from one seed each
+    high: float
+    pairs: int
+
+    def __str__(self) -> str:
+        some = f" ({self.low:.0%} to {self.high:.0%})" if self.low == self.low else ""
+        return f"{self.share:.0%}{some}"
+
+
+def errors_left(pairs: Sequence[tuple[str, str]], folder: Path = RESULTS) -> Left:
+    """The errors of each pair's second as a share of its first's: the geometric mean over pairs.
+
+    Seeds are not paired: another network draws its random numbers otherwise. The logarithms of the
+    errors are taken to scatter alike in all networks of `pairs`; one may stand in several pairs.
+    """
+    counts = Counter()  # name -> how often it comes second, less how often first
+    for first, second in pairs:
+        counts.update({first: -1})
+        counts.update({second: 1})
+    logs = {name: np.log([run["errors"] for run in runs(name, folder)]) for name in counts}
+    weight = {name: count / len(pairs) for name, count in counts.items()}
+    mean = sum(weight[name] * values.mean() for name, values in logs.items())
+    freedom = sum(len(values) - 1 for values in logs.values())
+    half = float("nan")
+    if min(map(len, logs.values())) > 1:
+        scatter = sum(((values - values.mean()) ** 2).sum() for values in logs.values()) / freedom
+        variance = scatter * sum(weight[name] ** 2 / len(logs[name]) for name in logs)
+        half = stats.t.ppf(0.975, freedom) * variance**0.5
+    low, high = (float(np.exp(mean + sign * half)) for sign in (-1, 1))
+    return Left(float(np.exp(mean)), low, high, len(pairs))
+
+
 def told_apart(p_values: dict[str, float]) -> dict[str, bool]:
     """Which of several differences are significant at 5%, by Holm's correction (1979)."""
     told, holds = {}, True

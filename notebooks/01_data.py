@@ -121,7 +121,7 @@ print(f"the longer side is 20 pixels in {(longer == 20).sum():,} of {len(longer)
 
 # %% [markdown]
 # Practically every digit measures 20 pixels on its longer side, in an image of 28. With these two
-# numbers notebook 2b designs a network, and asks how much of a digit one part of it must see.
+# numbers in mind notebook 2c asks how much of a digit one part of a network should see.
 #
 # Where do they lie? **Guess: how much of all ink lies in the 20×20 pixels in the middle of the image?**
 
@@ -144,7 +144,7 @@ plots.keep(
 
 # %% [markdown]
 # Centred by mass, digits stray: practically all ink, but not all, lies in the middle 24×24. Remember it when
-# notebook 2b asks how much a unit should see.
+# notebook 2c asks how much a unit should see.
 #
 # ## Augmentation: new digits from old
 #
@@ -242,7 +242,7 @@ for mended, (of_one, of_many) in found.items():
 # ## What was shown
 #
 # - Black is 0, and standardised black is −0.42: know which representation you are in.
-# - A digit's longer side measures 20 pixels in an image of 28: notebook 2b designs for these two numbers.
+# - A digit's longer side measures 20 pixels in an image of 28: notebook 2c designs for these two numbers.
 # - An augmentation must be looked at: `fill=1` and `num_workers=2` do what they say, which need not
 #   be what was meant.
 #

@@ -21,13 +21,15 @@
 #
 # | needs | takes | costs |
 # |---|---|---|
-# | notebook 1; Python; what a derivative is | 1 minute to run, 30 to read | nothing |
+# | notebook 1; Python; what a derivative is | 1 minute to run, 40 to read | nothing |
 #
 # A network is a chain of simple steps with many adjustable numbers. We do one step by hand, let a small
-# network learn, and then look at a real run, whose curves are easily misread.
+# network learn, hold it against a rival, break it, and then look at a real run, whose curves are easily
+# misread.
 
 # %%
 import copy
+import math
 from dataclasses import replace
 from statistics import mean, stdev
 
@@ -63,13 +65,15 @@ print(f"the sum of the products: {(patch * kernel).sum():.1f}")
 places = range(28 - 3 + 1)
 units = [[(seven[r : r + 3, c : c + 3] * kernel).sum() for c in places] for r in places]
 by_hand = torch.tensor(units)
+by_hand.shape
 
+# %%
 conv2d = nn.Conv2d(1, 1, kernel_size=3, bias=False)
 with torch.no_grad():
     conv2d.weight[0, 0] = kernel
     feature_map = conv2d(seven[None])[0]
 assert torch.allclose(by_hand, feature_map, atol=1e-6)
-by_hand.shape
+feature_map.shape
 
 # %% [markdown]
 # Two convolutions in a row are again sums of products of the pixels: one with a larger kernel could do the
@@ -79,26 +83,60 @@ by_hand.shape
 # roughly where.
 
 # %%
-pooled = (
-    F.max_pool2d(feature_map.relu()[None], 2)[0].repeat_interleave(2, 0).repeat_interleave(2, 1)
-)
-shown = [F.pad(one, [1] * 4) for one in (feature_map / 6 + 0.5, feature_map.relu() / 3, pooled / 3)]
-sheet = plots.images(
-    torch.stack([seven, *shown]), ["the image", "its map", "after ReLU", "pooled"], columns=4
-)
+positive = feature_map.relu()
+pooled = F.max_pool2d(positive[None], 2)[0]
+pooled = pooled.repeat_interleave(2, 0).repeat_interleave(2, 1)  # drawn as large
+drawn = (feature_map / 6 + 0.5, positive / 3, pooled / 3)
+shown = [F.pad(one, [1] * 4) for one in drawn]
+titles = ["the image", "its map", "after ReLU", "pooled"]
+sheet = plots.images(torch.stack([seven, *shown]), titles, columns=4)
 plots.keep(
     sheet,
     "02_one_convolution",
-    "A seven; its map, bright at lower edges and dark at upper ones; the lower edges alone; coarser.",
+    "A seven; its map, bright at lower edges, dark at upper; its bright part; coarser.",
 )
 
 # %% [markdown]
 # A layer has several such kernels, each with a map of its own, called **channels**; and the kernels of
 # the next layer are laid over all channels of this one at once.
 #
+# ## The same kernel everywhere
+#
+# Why slide one kernel, in place of a weight of its own for every pixel? Because a stroke is a stroke
+# wherever it lies. **Move the seven to the right by 4 pixels. What happens to its map, and to the pooled map?
+# And if you move it by 1?**
+
+
+# %%
+def maps_of(image):
+    """The map after ReLU, and the pooled map."""
+    with torch.no_grad():
+        feature_map = conv2d(image[None]).relu()
+    return feature_map[0], F.max_pool2d(feature_map, 2)[0]
+
+
+# %%
+def is_moved(one, other, units):
+    return torch.allclose(one.roll(units, dims=1), other, atol=1e-6)
+
+
+# %%
+before, pooled_before = maps_of(seven)
+for pixels in (4, 2, 1):
+    after, pooled_after = maps_of(seven.roll(pixels, dims=1))
+    units = [u for u in range(5) if is_moved(pooled_before, pooled_after, u)]
+    assert is_moved(before, after, pixels)
+    assert units == {4: [2], 2: [1], 1: []}[pixels]
+    pooled_moved = f"by {units[0]}" if units else "is another"
+    print(f"image moved by {pixels}: map by {pixels}, pooled map {pooled_moved}")
+
+# %% [markdown]
+# The map moves along: that is **equivariance**, and it needs no training. A pool of stride 2 keeps it for
+# even steps only. (At the image's edges it ends as well, where a stroke is cut off.)
+#
 # ## A network and its loop
 #
-# Ten digits want ten numbers at the end, the **logits**. `Flatten` writes the last maps as one row of
+# Ten classes need ten numbers at the end, the **logits**. `Flatten` writes the last maps as one row of
 # numbers; `Linear`, a **dense** layer, gives each logit one weight for each of them and one constant, its
 # **bias**. What turns the last maps into logits is called the **head**.
 #
@@ -114,28 +152,182 @@ train = data.load(train=True)
 images, labels = data.standardize(train.images[:7_000]), train.labels[:7_000]
 images.shape
 
+
+# %%
+def small_network():
+    first = [nn.Conv2d(1, 8, 3), nn.ReLU(), nn.MaxPool2d(2)]
+    second = [nn.Conv2d(8, 16, 3), nn.ReLU(), nn.MaxPool2d(2)]
+    return nn.Sequential(*first, *second, nn.Flatten(), nn.Linear(16 * 5 * 5, 10))
+
+
 # %%
 torch.manual_seed(0)
-layers = [nn.Conv2d(1, 8, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(8, 16, 3), nn.ReLU()]
-net = nn.Sequential(*layers, nn.MaxPool2d(2), nn.Flatten(), nn.Linear(16 * 5 * 5, 10))
+net = small_network()
 sum(p.numel() for p in net.parameters())
+
+
+# %%
+def train_epoch(net, optimizer, digits=6_000):
+    for batch in torch.randperm(digits).split(64):
+        logits = net(images[batch])
+        loss = F.cross_entropy(logits, labels[batch])  # softmax and logarithm in one
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+
+# %%
+@torch.no_grad()
+def accuracy(net, moved=0):
+    """On 1,000 digits that it was not trained on, moved to the right by some pixels."""
+    logits = net(images[6_000:].roll(moved, dims=3))
+    return (logits.argmax(1) == labels[6_000:]).double().mean().item()
+
 
 # %%
 optimizer = torch.optim.Adam(net.parameters(), lr=0.003)
 for epoch in range(3):
-    for batch in torch.randperm(6_000).split(64):
-        loss = F.cross_entropy(net(images[batch]), labels[batch])  # softmax and logarithm in one
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    with torch.no_grad():
-        right = (net(images[6_000:]).argmax(1) == labels[6_000:]).double().mean()
-    assert right > 0.8
-    print(f"epoch {epoch + 1}: validation_accuracy={right:.3f}")
+    train_epoch(net, optimizer)
+    assert accuracy(net) > 0.8
+    print(f"epoch {epoch + 1}: validation_accuracy={accuracy(net):.3f}")
 
 # %% [markdown]
-# The accuracy is that of 1,000 digits it was not trained on. Everything else in this course is this
-# loop: a better network, better digits, better steps.
+# Everything else in this course is this loop: a better network, better digits, better steps.
+#
+# ## A rival without convolutions
+#
+# What did the convolutions bring? A rival with dense layers alone: 784 pixels to 7 units to 10 logits, as many
+# parameters (a few more even), the same digits, loop, rate and epochs. **Which reads better? And which suffers
+# more when the digits are moved to the right, as neither has seen them?** Three seeds each:
+
+
+# %%
+def dense_network():
+    return nn.Sequential(nn.Flatten(), nn.Linear(784, 7), nn.ReLU(), nn.Linear(7, 10))
+
+
+# %%
+def when_moved(build, seed):
+    """Accuracies of a trained network on digits moved by 0, 2 and 4 pixels."""
+    torch.manual_seed(seed)
+    rival = build()
+    optimizer = torch.optim.Adam(rival.parameters(), lr=0.003)
+    for _ in range(3):
+        train_epoch(rival, optimizer)
+    return [accuracy(rival, moved) for moved in (0, 2, 4)]
+
+
+# %%
+means = {}
+for build in (small_network, dense_network):
+    seeds = [when_moved(build, seed) for seed in range(3)]
+    means[build.__name__] = [mean(values) for values in zip(*seeds, strict=True)]
+
+# %%
+convolved, dense = means.values()
+assert all(ours > theirs + 0.05 for ours, theirs in zip(convolved, dense, strict=True))
+assert convolved[2] < 0.7
+sum(p.numel() for p in dense_network().parameters())
+
+# %%
+for name, values in means.items():
+    for moved, value in zip((0, 2, 4), values, strict=True):
+        print(f"{name}, moved by {moved}: validation_accuracy={value:.3f}")
+
+# %% [markdown]
+# At equal size the convolutional network is ahead by a tenth, and by more on moved digits. A dense unit pays 784 weights to
+# look once; a kernel pays 9 and looks at 676 places. (Parameters, digits, rate and steps are equal. Depth and multiply-adds
+# are not, and neither network had its own best rate.) But the convolutional network suffers, too: its dense head has a weight for every
+# place. **Equivariant maps do not make an invariant network.** What does, and what it costs, notebook 2c asks.
+#
+# ## A run that fails
+#
+# The same network, one setting changed:
+
+
+# %%
+def start(lr):
+    torch.manual_seed(0)
+    net = small_network()
+    return net, torch.optim.Adam(net.parameters(), lr=lr)
+
+
+# %%
+def loss_of(net, digits, labels):
+    with torch.no_grad():
+        return F.cross_entropy(net(digits), labels).item()
+
+
+# %%
+broken, optimizer = start(lr=0.3)
+for epoch in range(2):
+    train_epoch(broken, optimizer)
+    print(f"epoch {epoch + 1}: validation_accuracy={accuracy(broken):.3f}")
+
+# %% [markdown]
+# It guesses. Do not try things at random now; ask four questions, in this order, since each takes the one
+# before for granted.
+#
+# **1. Is the loss right before the first step?** A network that knows nothing gives each of ten classes a tenth:
+# the loss is −ln(1/10) = ln 10. Much more means that the inputs or the weights are of the wrong size. Ours, and
+# digits that somebody forgot to standardise, with pixels from 0 to 255:
+
+# %%
+assert accuracy(broken) < 0.2
+fresh, _ = start(lr=0.3)
+right = loss_of(fresh, images[:1_000], labels[:1_000])
+wrong = loss_of(fresh, train.images[:1_000, None].float(), labels[:1_000])
+assert abs(right - math.log(10)) < 0.1
+assert wrong > 3 * math.log(10)
+print(f"ln 10 is {math.log(10):.2f}; ours {right:.1f}; not standardised: above 3 ln 10")
+
+# %% [markdown]
+# **2. Can it learn one batch by heart?** 64 digits, 60 steps. If it cannot, the fault lies between the digits, the
+# loss and the step: no other data, no larger network would help.
+
+
+# %%
+def one_batch_loss(lr):
+    """After 60 steps on the same 64 digits."""
+    one, optimizer = start(lr)
+    for _ in range(60):
+        train_epoch(one, optimizer, digits=64)
+    return loss_of(one, images[:64], labels[:64])
+
+
+# %%
+for lr in (0.003, 0.3):
+    learnt = one_batch_loss(lr) < 0.1
+    assert learnt == (lr == 0.003)
+    print(f"rate {lr}: {'learnt by heart' if learnt else 'not learnt'}")
+
+# %% [markdown]
+# **3. Is the rate right?** Digits, loss and network pass, since at 0.003 they learn: so it is the step. Go down by factors of ten
+# until it learns, then up until it does not (notebook 7 does so with care).
+#
+# **4. What do the units do?** Why does it not recover? Count the channels of the last map that are 0 at every place of
+# every digit, and the different answers:
+
+
+# %%
+@torch.no_grad()
+def health(network):
+    """Dead channels after the second ReLU, and how many different answers."""
+    dead = (network[:5](images[6_000:]).amax((0, 2, 3)) == 0).sum().item()
+    return dead, len(network(images[6_000:]).argmax(1).unique())
+
+
+# %%
+for name, network in (("rate 0.003", net), ("rate 0.3", broken)):
+    dead, answers = health(network)
+    assert (dead, answers) == (16, 1) if name == "rate 0.3" else dead < 8
+    some = "all" if dead == 16 else "not all"
+    print(f"{name}: {some} channels dead, answers: {answers}")
+
+# %% [markdown]
+# All of them are **dead**. The first large steps made the sums negative for every digit; ReLU gives 0 there, its derivative is 0, so
+# `backward` tells these kernels nothing, and they stay as they are for ever. What is left of the network is the bias of its head,
+# one answer for all. A smaller rate from the start cures it; from here no rate does.
 #
 # ## What Model3 is made of
 #
@@ -164,7 +356,7 @@ reference = results.history("reference")
 plots.keep(
     plots.history(reference["epochs"]),
     "reference_curves",
-    "Twenty epochs of the reference: the test accuracy lies above the accuracy while training.",
+    "Twenty epochs: the test accuracy lies above the accuracy while training.",
 )
 
 # %%
@@ -172,7 +364,7 @@ print(comparison(reference["epochs"][-1]))
 
 # %% [markdown]
 # The test curve lies *above* the training curve. The source calls that good generalisation. But the
-# two are measured differently, and in three ways: while it trains, the network is shown turned digits
+# two are measured differently, in three ways: while it trains, the network is shown turned digits
 # with holes; Dropout takes units away; and BatchNorm standardises by the few digits of a batch, not by
 # what it has learnt of all. Ask the finished network about training digits as they are, and then with
 # one of the three put back, or all. **Which costs most?**
@@ -183,6 +375,8 @@ digits = data.load(train=True).take(slice(6_400))
 len(digits)
 
 # %%
+whole = RECIPES["reference_batch"]
+configs = {True: whole, False: replace(whole, augmentation="none")}
 conditions = {
     "as they are": (False, ()),
     "augmented": (True, ()),
@@ -199,11 +393,10 @@ def accuracy_under(augmented, kinds):
     for module in network.modules():
         module.train(isinstance(module, kinds))
     torch.manual_seed(0)
-    config = RECIPES["reference_batch"]
-    config = config if augmented else replace(config, augmentation="none")
     with torch.no_grad():
-        batches = augment.training_batches(digits, config, 0, torch.Generator().manual_seed(0))
-        right = [(network(images).argmax(1) == labels).sum() for images, labels in batches]
+        order = torch.Generator().manual_seed(0)
+        batches = augment.training_batches(digits, configs[augmented], 0, order)
+        right = [(network(some).argmax(1) == label).sum() for some, label in batches]
     return sum(right).item() / len(digits)
 
 
@@ -221,44 +414,39 @@ assert found["as they are"] > last["held_out_accuracy"] > found["all three"]
 assert found["all three"] - last["train_accuracy"] < 0.3 * (
     found["as they are"] - last["train_accuracy"]
 )
-print(
-    f"{last['held_out_accuracy']:.2%} on the test digits, {last['train_accuracy']:.2%} while training"
-)
+test, while_training = last["held_out_accuracy"], last["train_accuracy"]
+print(f"{test:.2%} on the test digits, {while_training:.2%} while training")
 
 # %% [markdown]
 # All three cost about the same, two or three tenths of a point; which costs most, one draw of 6,400 digits does
 # not tell. Together they take the finished network most of the way down to the accuracy that was measured
 # while training. (The rest we did not take apart. While it trained, the network was not finished, for one.)
-# Measured alike, the training digits lie above the test digits, not below, though by no more than so few
+# Measured alike, the training digits lie above the test digits, not below, though by no more than 10,000 test
 # digits might by chance.
 #
 # ## What the regularizers do
 #
-# *Regularizers* are what makes training harder, so that a network does not merely learn its digits by
-# heart. The source calls its own "heavy". How much are BatchNorm, Dropout and the holes worth? The recipe
-# above, for 10 epochs instead of 20: once with everything, then with one of the three left out, then with
-# BatchNorm alone (no Dropout, no holes, no turning). Each is trained three times from other random starting
-# weights (*seeds*), and judged on 5,000 **validation digits**: training digits that were set aside, so that
-# choices need not look at the test digits (`python -m mnist_utils.reproduce regularizers/all`, and so on).
-# The *gap* is the validation accuracy less the accuracy while training, in percentage points. **Which of the
-# three can the network least afford to lose? And what becomes of the gap when only BatchNorm is left?**
+# *Regularizers* make training harder, so that a network does not merely learn its digits by heart. The source calls its own
+# "heavy". How much are BatchNorm, Dropout and the holes worth? The recipe above for 10 epochs: with everything; with one of the
+# three left out; with BatchNorm alone (no Dropout, no holes, no turning). Each is trained three times from other random
+# starting weights (*seeds*), and judged on 5,000 **validation digits**: training digits that were set aside, so that choices
+# need not look at the test digits (`python -m mnist_utils.reproduce regularizers/all`, and so on). The *gap* is the
+# validation accuracy less the accuracy while training. **Which of the three can the network least afford to lose?**
 
 # %%
 names = ("all", "no_CoarseDropout", "no_Dropout", "only_BatchNorm", "no_BatchNorm")
 table = {name: results.runs(f"regularizers/{name}") for name in names}
-validation = {n: [100 * run["held_out_accuracy"] for run in runs] for n, runs in table.items()}
-training = {n: [100 * run["train_accuracy"] for run in runs] for n, runs in table.items()}
+validation, training = (
+    {name: [100 * run[quantity] for run in runs] for name, runs in table.items()}
+    for quantity in ("held_out_accuracy", "train_accuracy")
+)
 
 # %%
 for name in names:
     held_out, seen = mean(validation[name]), mean(training[name])
     spread = f"{held_out:.2f} ± {stdev(validation[name]):.2f}%"
-    print(f"{name:17} validation {spread}, while training {seen:.2f}%, gap {held_out - seen:+.2f}")
-
-# %%
-for name in names[1:]:
-    pairs = zip(validation[name], validation["all"], strict=True)
-    print(f"{name:17} less all, by seed: " + ", ".join(f"{a - b:+.2f}" for a, b in pairs))
+    gap = f"while training {seen:.2f}%, gap {held_out - seen:+.2f}"
+    print(f"{name:17} validation {spread}, {gap}")
 
 # %%
 gaps = {name: mean(validation[name]) - mean(training[name]) for name in names}
@@ -266,21 +454,17 @@ assert mean(validation["no_BatchNorm"]) == min(map(mean, validation.values()))
 for name in ("only_BatchNorm", "no_CoarseDropout"):
     assert all(a > b for a, b in zip(validation[name], validation["all"], strict=True))
 assert gaps["only_BatchNorm"] < 0.3 < 0.9 < gaps["all"]
-assert gaps["only_BatchNorm"] < min(gaps["no_Dropout"], gaps["no_CoarseDropout"]) < gaps["all"]
-print(
-    f"the gap: {gaps['all']:.1f} points with all, {gaps['only_BatchNorm']:.1f} with BatchNorm alone"
-)
+least, most = gaps["only_BatchNorm"], gaps["all"]
+assert least < min(gaps["no_Dropout"], gaps["no_CoarseDropout"]) < most
+print(f"the gap: {most:.1f} points with all, {least:.1f} with BatchNorm alone")
 
 # %% [markdown]
-# None of this is large. BatchNorm is missed most, by a tenth of a point or two, and one seed of three disagrees.
-# Dropout is not missed. The holes cost more than they bring, in ten epochs: without them, or with BatchNorm
-# alone, the network is ahead of the whole recipe with each of the three seeds (a hint, no proof). Six thousand
-# parameters have little room to learn 55,000 digits by heart; a larger network, or more epochs, may need what
-# this one does not.
+# None of this is large. Leaving out BatchNorm costs one or two tenths of a point, though not with every seed; leaving out
+# Dropout costs nothing that we can detect; leaving out the holes, or all but BatchNorm, gains a little with each of the three
+# seeds, in ten epochs (a hint, no proof). Six thousand parameters have little room to learn 55,000 digits by heart.
 #
-# And the gap? It is what the regularizers take away *while training*: a point with all of them, a fifth of that
-# with BatchNorm alone. It does not say how well a network reads new digits: here the smaller gaps belong to the
-# networks that do as well or better.
+# And the gap? It is what the regularizers take away *while training*: a point with all of them, a fifth of that with BatchNorm
+# alone. It does not say how well a network reads new digits: here the smaller gaps belong to networks that do as well or better.
 #
 # ## What `course` does otherwise
 #
@@ -291,7 +475,7 @@ print(
 # - *averaged weights*: what is kept is a running mean of the weights of many steps;
 # - *share*: from the second epoch on the network is shown only a part of the digits, preferably those that it
 #   read worst, which saves time;
-# - *Muon*: an optimizer like Adam that evens its step out, so that no combination of weights is favoured.
+# - *Muon*: momentum whose step is made equally large in all directions of a layer's weights (Jordan 2024).
 #
 # `fast` adds *label smoothing*: the target for the true class is a little less than 1, so that no logit need
 # grow without end. (`reference_batch` below is the source's recipe with a faster augmentation.)
@@ -300,21 +484,22 @@ print(
 for name in ("reference_batch", "course"):
     row = results.summary(name)
     accuracy = f"{100 * row['mean']:.2f} ± {100 * row['deviation']:.2f}%"
-    print(f"{name:15} {row['parameters']:,} parameters, {accuracy} on test, {row['n']} seeds")
+    size = f"{row['parameters']:,} parameters"
+    print(f"{name:15} {size}, {accuracy} on test, {row['n']} seeds")
 
 # %% [markdown]
-# What some of them are worth alone stands in [the results](../results/README.md): for none of those tried in `course` could five seeds
-# see an effect on the accuracy, and the averaged weights raise the loss. What its other network is worth was
-# not measured apart.
+# What some of them are worth alone stands in [the results](../results/README.md).
 #
 # ## What was shown
 #
 # - A convolution is a sum of products, slid over the image; a network is a chain of them with something
 #   that is not linear in between.
 # - Training is a loop of ten lines: predict, measure the loss, step downhill.
+# - One kernel for all places needs few weights, and its maps move with the image; a dense head does not.
+# - A run that fails is asked in order: the first loss, one batch by heart, the rate, dead units.
 # - Accuracy while training and accuracy on held-out digits are different measurements. Compare them only
 #   after asking the same question of both.
 #
 # Your turn: [exercises](exercises/02a_training.ipynb), write a convolution that PyTorch agrees with.
 #
-# Next: [2b · Architecture and receptive fields](02b_architecture.ipynb)
+# Next: [2b · The arithmetic of receptive fields](02b_receptive_fields.ipynb)

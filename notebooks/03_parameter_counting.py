@@ -21,7 +21,7 @@
 #
 # | needs | takes | costs |
 # |---|---|---|
-# | notebook 2b | 1 minute to run, 15 to read, paper and pencil | nothing |
+# | notebooks 2b and 2c | 1 minute to run, 15 to read, paper and pencil | nothing |
 #
 # The main counts of parameters are done twice: by the arithmetic that you would do on paper, and by asking
 # PyTorch. If the two disagree, a cell fails. Multiply-adds PyTorch does not count; for these there are paper
@@ -90,7 +90,7 @@ for row in network.rows:
 #
 # The source left out a dense head. A dense layer reads every unit of the last map;
 # global average pooling (GAP) with a 1×1 convolution reads one mean per channel. Both heads, on
-# Model3's last map and on that of Model1, the skeleton of notebook 2b:
+# Model3's last map and on that of Model1, the skeleton of notebook 2c:
 
 # %%
 for name, (channels, side) in {"Model3": (12, 3), "Model1": (32, 8)}.items():
@@ -105,7 +105,7 @@ print(f"{dense / model1:.0%} of Model1's {model1:,} parameters are its dense hea
 
 # %% [markdown]
 # A dense head is expensive on a large map: Model1's alone costs more than three Model3s. What it gives in
-# return, notebook 2b has measured on Model2:
+# return, notebook 2c has measured on Model2:
 
 # %%
 with_dense, with_gap = (results.summary(f"ladder/{name}") for name in ("Model2Dense", "Model2"))

@@ -21,7 +21,7 @@
 #
 # | needs | takes | costs |
 # |---|---|---|
-# | notebooks 2b, 3 and 5; the trained weights in `results/` | 1 minute to run, 25 to read | nothing |
+# | notebooks 2c, 3 and 5; the trained weights in `results/` | 1 minute to run, 25 to read | nothing |
 #
 # Everything is judged on 5,000 validation digits, training digits set aside; no test digit is looked at.
 
@@ -288,8 +288,8 @@ for file in (folder / "float.onnx", folder / "int8.onnx"):
 #
 # Networks that this course has trained on the same 55,000 digits and judged on the same 5,000: their errors against
 # their parameters, both axes logarithmic. The *frontier* are those that no smaller network matches. The bar is
-# Student's 95% interval of the mean over seeds, three to five of each. Not only the networks differ: those of notebook 2b
-# (Model1, Model2 with its variants, and five of one budget, unlabelled) were trained for four epochs, `fast` for six,
+# Student's 95% interval of the mean over seeds, three to five of each. Not only the networks differ: those of notebook 2c
+# (Model1, Model2 with its variants) and five of one budget, unlabelled, were trained for four epochs, `fast` for six,
 # Model3 for ten, `course` and `small` for twenty, the pruned network and its rival for forty in all. (`best` is
 # missing: what is stored of it are test figures.)
 

@@ -12,7 +12,8 @@ from pages import Page
 from mnist_utils.files import ROOT
 
 PAGES = ["README.md", "CONTRIBUTING.md", "results/README.md", "data/README.md", "notebooks/LAB.md",
-         "notebooks/TEACHING.md", "notebooks/TEACHING_AWS.md", "mnist_utils/jobs/iam/README.md"]  # fmt: skip
+         "notebooks/TEACHING.md", "notebooks/TEACHING_AWS.md",
+         "mnist_utils/jobs/iam/README.md"]  # fmt: skip
 TEXTS = {page: (ROOT / page).read_text() for page in PAGES}
 
 

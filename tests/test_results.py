@@ -1,4 +1,5 @@
 import json
+import math
 
 import pytest
 
@@ -64,3 +65,41 @@ def test_holm_s_correction_by_hand():
     }  # fmt: skip
     assert not any(results.told_apart({"one": 0.02, "two": 0.022, "three": 0.024}).values())
     assert results.told_apart({"some": 0.026}) == {"some": True}
+
+
+def stored(folder, errors: dict):
+    """Configurations with these errors, one of each seed."""
+    (folder / "study").mkdir()
+    for name, values in errors.items():
+        runs = [{"seed": seed, "errors": value} for seed, value in enumerate(values)]
+        (folder / "study" / f"{name}.json").write_text(json.dumps({"runs": runs}))
+
+
+def test_errors_left_by_hand(tmp_path):
+    """ln 100, ln 121 against twice ln 50: a mean of ln 50 − ln 110; scatter (ln 1.21)²/2 over 2."""
+    stored(tmp_path, {"many": [100, 121], "few": [50, 50]})
+    left = results.errors_left([("study/many", "study/few")], tmp_path)
+    assert left.share == pytest.approx(50 / 110)
+    variance = math.log(1.21) ** 2 / 2 / 2  # pooled over two networks, one degree of freedom each
+    half = 4.3027 * (variance * (1 / 2 + 1 / 2)) ** 0.5
+    assert left.low == pytest.approx(50 / 110 * math.exp(-half), rel=1e-4)
+    assert left.high == pytest.approx(50 / 110 * math.exp(half), rel=1e-4)
+    assert str(left) == f"45% ({left.low:.0%} to {left.high:.0%})"
+
+
+def test_errors_left_are_averaged_over_pairs_and_a_shared_network_counts_twice(tmp_path):
+    """Two halvings in a row: each leaves a half, and the one between cancels out of the scatter."""
+    stored(tmp_path, {"a": [100, 100], "b": [40, 62.5], "c": [25, 25]})
+    pairs = [("study/a", "study/b"), ("study/b", "study/c")]
+    left = results.errors_left(pairs, tmp_path)
+    assert (left.share, left.pairs) == (pytest.approx(0.5), 2)
+    scatter = (math.log(62.5) - math.log(40)) ** 2 / 2 / 3
+    half = 3.1824 * (scatter * (2 * 0.5**2 / 2)) ** 0.5
+    assert left.high == pytest.approx(0.5 * math.exp(half), rel=1e-4)
+
+
+def test_errors_left_of_one_seed_have_no_interval(tmp_path):
+    stored(tmp_path, {"many": [100], "few": [50, 60]})
+    left = results.errors_left([("study/many", "study/few")], tmp_path)
+    assert math.isnan(left.low)
+    assert str(left) == "55%"

@@ -16,9 +16,9 @@ __all__ = ["Unsolved", "check", "exercises", "hint", "solution"]
 @cache
 def exercises() -> dict[str, Exercise]:
     """All exercises by name, in the order of the course."""
-    from mnist_utils.checks import nb1, nb2a, nb2b, nb3, nb4, nb5, nb6, nb7, nb8, nb9, nb10
+    from mnist_utils.checks import nb1, nb2a, nb2b, nb2c, nb3, nb4, nb5, nb6, nb7, nb8, nb9, nb10
 
-    lessons = (nb1, nb2a, nb2b, nb3, nb4, nb5, nb6, nb7, nb8, nb9, nb10)
+    lessons = (nb1, nb2a, nb2b, nb2c, nb3, nb4, nb5, nb6, nb7, nb8, nb9, nb10)
     return {one.name: one for lesson in lessons for one in lesson.EXERCISES}
 
 

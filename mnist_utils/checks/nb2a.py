@@ -1,9 +1,11 @@
-"""The exercises of notebook 2a: a convolution to write, and the gap between two accuracies."""
+"""The exercises of notebook 2a: a convolution to write, two accuracies, a run that fails."""
+
+import math
 
 import torch
 import torch.nn.functional as F
 
-from mnist_utils.checks.exercise import Exercise, Tried, Words, Wrong
+from mnist_utils.checks.exercise import Exercise, Number, Numbers, Tried, Words, Wrong
 
 
 def _fails(convolve) -> str | None:
@@ -151,5 +153,96 @@ EXERCISES = (
             "Go through the modules of a block: which of them behave otherwise in train()?",
         ),
         "So measure both in eval(), on digits as they are, before you compare them.",
+    ),
+    Exercise(
+        "first_loss",
+        Number(0.006),
+        lambda: math.log(26),
+        lambda: (
+            Wrong("ten classes", math.log(10), "Ten digits; letters are 26."),
+            Wrong("bits", math.log2(26), "The loss takes the natural logarithm."),
+            Wrong("the logarithm to base 10", math.log10(26), "The loss takes the natural one."),
+            Wrong(
+                "the probability", 1 / 26, "That is what each class gets; the loss is −ln of it."
+            ),
+        ),
+        (
+            "Which probability does the true class get, if nothing is known?",
+            "A 26th; and the loss is minus its natural logarithm.",
+        ),
+        "If yours begins far above, look at the inputs' size before you look at anything else.",
+    ),
+    Exercise(
+        "moved",
+        Numbers(3),
+        [4, 2, 0],
+        (
+            Wrong(
+                "the strides forgotten",
+                [8, 8, 0],
+                "After a pool of stride 2 a unit is two pixels wide: the map moves by half.",
+                lambda given: given[0] == 8,
+            ),
+            Wrong(
+                "multiplied by the stride",
+                [16, 32, 0],
+                "Fields lie further apart after a pool, so that fewer units fit into 8 pixels.",
+                lambda given: given[0] == 16,
+            ),
+            Wrong(
+                "one pool of two",
+                [4, 4, 0],
+                "There is a second pool before the second map.",
+                lambda given: given[1] == 4,
+            ),
+            Wrong(
+                "a convolution takes its border",
+                [3, 1, 0],
+                "A kernel makes the map smaller; what is on it moves as far as before.",
+                lambda given: given[0] in (3, 7),
+            ),
+            Wrong(
+                "the mean moves along",
+                [4, 2, 2],
+                "A mean over all places does not ask where anything is.",
+                lambda given: given[2] != 0,
+            ),
+        ),
+        (
+            "How many pixels lie between two neighbours of the first pool's map? Of the second's?",
+            "2 and 4 pixels; and a mean of the same numbers in other places is the same.",
+        ),
+        "The map is equivariant, its mean invariant; between the two lies what is thrown away.",
+    ),
+    Exercise(
+        "broken",
+        Words(
+            (
+                "too few epochs",
+                "pixels not standardised",
+                "rate too high",
+                "labels mixed up",
+                "too few channels",
+            ),
+            one=True,
+        ),
+        "1d1d31bf73a0f982",
+        tuple(
+            Wrong(name, frozenset({name}), says)
+            for name, says in (
+                ("too few epochs", "After one epoch this network has read nine digits in ten."),
+                ("pixels not standardised", "Then the first loss would be far above ln 10."),
+                ("rate too high", "At the same rate it learnt one batch by heart."),
+                (
+                    "too few channels",
+                    "A smaller network reads worse, but not as if it guessed.",
+                ),
+            )
+        ),
+        (
+            "Ask in order: which of the five would the first loss have shown? Which the one batch?",
+            "What can be learnt by heart for 64 digits, and not understood for 6,000?",
+        ),
+        "Look at ten digits beside their labels, just before they enter the network.",
     ),
 )

@@ -1,8 +1,6 @@
-"""The exercises of notebook 2b: receptive fields."""
+"""The exercises of notebook 2b: the arithmetic of receptive fields."""
 
-import re
-
-from mnist_utils.checks.exercise import Exercise, Number, Numbers, Table, Text, Words, Wrong
+from mnist_utils.checks.exercise import Exercise, Number, Numbers, Table, Wrong
 from mnist_utils.checks.recurrence import (
     IMAGE,
     MISTAKES,
@@ -200,6 +198,65 @@ EXERCISES = (
         "The logit sees 50 pixels, of which the image has 28.",
     ),
     Exercise(
+        "start",
+        Numbers(3),
+        lambda: [
+            (last := table((Layer(Window(5, 2, 1)), CONV))[-1]).size,
+            last.start,
+            last.start - (last.receptive_field - 1) / 2,
+        ],
+        (
+            Wrong(
+                "padding ignored",
+                [10, 4, 0],
+                "The map has one more place at either end before the kernel is laid on.",
+                lambda given: given[0] == 10,
+            ),
+            Wrong(
+                "rounded up",
+                [12, 3, -1],
+                "A place that the kernel cannot cover whole is left out: round down.",
+                lambda given: given[0] == 12,
+            ),
+            Wrong(
+                "padding forgotten in the start",
+                [11, 4, 0],
+                "Padding moves the first unit's field to the left.",
+                lambda given: given[0] == 11 and given[1] == 4,
+            ),
+            Wrong(
+                "jump ignored in the start",
+                [11, 2, -2],
+                "The second kernel's middle lies one unit further, and a unit is 2 pixels.",
+                lambda given: given[1] == 2,
+            ),
+            Wrong(
+                "jump before start",
+                [11, 4, 0],
+                "The first layer's own stride does not count for its own start.",
+                lambda given: given[1] == 4,
+            ),
+            Wrong(
+                "centre for edge",
+                [11, 3, 3],
+                "That is the centre of the field, which reaches half of its size further.",
+                lambda given: given[2] == given[1],
+            ),
+            Wrong(
+                "half of the field",
+                [11, 3, -1.5],
+                "A field of 9 is its middle pixel and 4 to either side.",
+                lambda given: given[2] == -1.5,
+            ),
+        ),
+        (
+            "Row by row: map 13, field 5, jump 2, start (5 − 1)/2 − 1 for the first layer.",
+            "Then map 13 − 2, field 5 + 2·2, start 1 + 1·2; the field reaches (9 − 1)/2 to the "
+            "left.",
+        ),
+        "The first unit sees one column of zeros, which padding put there.",
+    ),
+    Exercise(
         "pool_first",
         Number(),
         lambda: table((POOL, CONV, CONV, CONV))[-1].receptive_field,
@@ -303,62 +360,88 @@ EXERCISES = (
             "The mean sees 2 at jump 2. What do the two add?",
             "2 + 4 + 8. Then list the offsets along one axis: 0, 1, 2 of 0, 2, 4.",
         ),
-        "Well-designed dilated networks do the same: the dilations of layers in a row share no "
-        "factor.",
+        "So choose dilations: none steps further than what the layers before it have filled.",
     ),
     Exercise(
-        "where",
-        Text(),
-        "Its dense head has a weight for every place of the last map, and so puts the 14-pixel "
-        "pieces together at the logit, which sees all 28. Global average pooling adds the pieces "
-        "up without their places; before it, a piece must be most of the digit already.",
+        "two_paths",
+        Number(),
+        lambda: table((*MODEL3[:4], PADDED, PADDED))[-1].receptive_field,
         (
             Wrong(
-                "more parameters",
-                "Model1 has twelve times as many parameters, and that is why it wins over Model2.",
-                "Model2 with BatchNorm has 84 parameters more than Model2, and gains two points. "
-                "What else does the head do?",
-                lambda text: (
-                    bool(re.search(r"(more|many|times as many) parameters", text))
-                    and not re.search(r"place|where|position|locat", text)
-                ),
+                "the short path",
+                8,
+                "What is added is seen as well: the sum depends on all that either path sees.",
             ),
             Wrong(
-                "fields do not matter",
-                "So receptive fields do not matter very much for such small digits, after all.",
-                "What does the *logit* of Model1 see, and how does it get there?",
-                lambda text: bool(re.search(r"fields? (do|does)( not|n't) matter", text)),
+                "both paths added",
+                24,
+                "Their fields lie on top of each other, around the same centre.",
             ),
+            Wrong("jump ignored", 12, "Behind the pool a kernel of 3 adds 2 · 2 pixels."),
+            Wrong("the mean of the paths", 12, "A sum sees all that either sees, not the average."),
+            Wrong("the pool forgotten", 11, "The pool adds a pixel, and doubles the jump."),
         ),
         (
-            "What does a unit before the head see, and what does a logit see?",
-            "What does a mean forget about the units that it averages?",
+            "Which of the two paths sees more?",
+            "8, then twice (3 − 1)·2; the other path's 8 pixels lie in the middle of these.",
         ),
-        "Does yours say what the mean forgets, and what the dense head keeps?",
+        "And both paths have jump 2 and start 3.5, or they could not be added.",
     ),
     Exercise(
-        "ruler",
-        Words(
-            ("leave relu out", "pool by the mean", "take more digits", "square the gradient"),
-            one=True,
-        ),
-        "2f48d8a23e84efbc",
-        tuple(
-            Wrong(name, frozenset({name}), says)
-            for name, says in (
-                ("leave relu out", "Without it the bump is about 5 pixels wide, too."),
-                (
-                    "pool by the mean",
-                    "Theory does assume a mean; but with one the bump is about 5 pixels wide, too.",
-                ),
-                ("take more digits", "Then the bump is smoother, and as wide as before."),
-            )
+        "large_kernel",
+        Numbers(2, 0.006),
+        [11, 11**2 / (5 * 3**2)],
+        (
+            Wrong(
+                "kernels added",
+                [15, 5],
+                "Kernels overlap: each after the first adds 2.",
+                lambda given: given[0] == 15,
+            ),
+            Wrong(
+                "the first unit forgotten",
+                [10, 100 / 45],
+                "Five times 2 come on top of the one pixel that was there.",
+                lambda given: given[0] == 10,
+            ),
+            Wrong(
+                "one layer of five",
+                [11, 121 / 9],
+                "It takes the place of all five.",
+                lambda given: abs(given[1] - 121 / 9) < 0.01,
+            ),
+            Wrong(
+                "along one axis",
+                [11, 11 / 15],
+                "A kernel is square: its weights grow with the square of its side.",
+                lambda given: abs(given[1] - 11 / 15) < 0.01,
+            ),
         ),
         (
-            "Theory adds up *variances* over the layers. Of which quantity?",
-            "If a gradient has mean 0, which power of it has its variance as mean?",
+            "What do five convolutions of 3×3 see, at jump 1?",
+            "1 + 5·2 = 11; 11·11 weights in place of five times 3·3.",
         ),
-        "The variance of a random gradient is the bump of the theory; its absolute value goes as "
-        "the root, which is wider.",
+        "And there are four ReLUs fewer: what is one sum of products can do less.",
+    ),
+    Exercise(
+        "tokens",
+        Number(),
+        lambda: table((Layer(Window(4, 4)), CONV, CONV))[-1].receptive_field,
+        (
+            Wrong(
+                "every patch with every other",
+                28,
+                "So it would be if attention were global. Here a patch looks at its neighbours.",
+            ),
+            Wrong("one layer of two", 12, "The second layer reads patches that have looked."),
+            Wrong("jump ignored", 8, "Neighbouring patches lie 4 pixels apart."),
+            Wrong("fields multiplied", 36, "Fields overlap: each layer adds to the field."),
+            Wrong("a patch alone", 4, "That is what a patch is before attention."),
+        ),
+        (
+            "Attention to 3×3 patches: which window is that, at which jump?",
+            "Patches: field 4, jump 4. Each layer adds (3 − 1)·4.",
+        ),
+        "Only attention to everything sees everything; the recurrence holds for the rest.",
     ),
 )

@@ -12,7 +12,7 @@ from math import ceil, prod
 
 from mnist_utils.describe.show import pair, show
 
-LESSON = "notebooks/02b_architecture.ipynb"
+LESSON = "notebooks/02c_field_worth.ipynb"
 COUNTING = "notebooks/03_parameter_counting.ipynb"
 
 

@@ -192,8 +192,9 @@ def _entry(entry: Cell, answers: bool) -> Html:
 ADVICE = {
     "budget": "Count by hand (notebook 3): parameters grow with the square of the width.",
     "epochs": "Set `epochs` in training.toml, or leave the file out.",
-    "accuracy": "Before the mean a unit should see most of the digit (notebook 2b); then try "
-    "BatchNorm, and separable convolutions for wider maps (notebook 3).",
+    "accuracy": "A field of some 22 pixels before the mean, and four convolutions, cost no "
+    "parameters (notebook 2c); then try BatchNorm, and separable convolutions for wider maps "
+    "(notebook 3).",
     "honesty": "Train with validation=5000 and hand the runs in: runs/NAME/history.json.",
     "table": "Do the exercises of notebook 2b again; `python -m mnist_utils.describe` reads any "
     "network.",

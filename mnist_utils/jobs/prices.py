@@ -1,8 +1,8 @@
 """What an hour of a machine costs, and so a job at most."""
 
 QUOTED = "us-east-1"
-# Dollars an hour on demand there, as commonly quoted in 2026; most other regions cost more. What you
-# pay stands at aws.amazon.com/sagemaker/pricing.
+# Dollars an hour on demand there, as commonly quoted in 2026; most other regions cost more.
+# What you pay stands at aws.amazon.com/sagemaker/pricing.
 PRICES = {
     "ml.g4dn.xlarge": 0.7364, "ml.g5.xlarge": 1.408,
     "ml.m5.large": 0.115, "ml.m5.xlarge": 0.23, "ml.c5.xlarge": 0.204,

@@ -223,7 +223,9 @@ def accuracy_against_field(
         ax.annotate(f"{name}: {length}", (length, 1), xycoords=("data", "axes fraction"),
                     xytext=(4, -10), textcoords="offset points", fontsize=9)  # fmt: skip
     ax.set_yscale("logit")  # twice as many errors are as far apart at 90% as at 99%
-    ax.yaxis.set_major_locator(FixedLocator([0.9, 0.95, 0.97, 0.98, 0.985, 0.99, 0.992, 0.995]))
+    ax.yaxis.set_major_locator(
+        FixedLocator([0.7, 0.8, 0.9, 0.95, 0.97, 0.98, 0.985, 0.99, 0.992, 0.995])
+    )
     ax.yaxis.set_minor_locator(NullLocator())
     ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=1))
     if logarithmic:

@@ -17,6 +17,7 @@ Depth counts the convolutions before GAP, the 1×1 among them. In the notations 
 stands for the channels of the first convolution, `*` for those of the others.
 """
 
+import re
 from typing import NamedTuple
 
 SIZES = (3_000, 19_000)  # parameters, to 5%
@@ -30,6 +31,22 @@ class Design(NamedTuple):
     field: int  # of a unit before GAP, pixels
     size: int  # one of SIZES
     notation: str
+
+    @property
+    def name(self) -> str:
+        """Where it lies in `results/`."""
+        return f"factorial/{self.notation}"
+
+    @property
+    def family(self) -> tuple:
+        """What networks share that differ by their way's change alone, and so in the field."""
+        convolutions = re.findall(r"\d+C\d", self.notation) if self.way != "A" else ()
+        return self.way, self.depth, self.size, self.notation.count("MP"), *convolutions
+
+    @property
+    def shape(self) -> str:
+        """The notation without its channels."""
+        return re.sub(r"\d+C", "C", self.notation)
 
 
 # Chain -> depth, field, and what `+` and `*` are at each of SIZES.
@@ -117,4 +134,24 @@ OBJECTS = {
         "12C3-MP2-12C3p1d2-12C3p4d5-12C1": 32,
         "12C3-MP2-12C3p1d2-12C3p5d6-12C1": 36,
     },
+}
+# Of these three seeds: does a small field cost large digits more than small ones, and what do small
+# ones gain beyond their size?
+JUDGED_OBJECTS = [
+    f"{side} 12C3-MP2-{rest}"
+    for rest, sides in {
+        "12C3-12C3-12C1": (20, 40),  # 12 pixels
+        "12C3p1d2-12C3p1d2-12C1": (20, 40),  # 20
+        "12C3p1d2-12C3p5d6-12C1": (20,),  # 36
+    }.items()
+    for side in sides
+]
+
+# Too large a field: a chain whose layers see 5 to 60 pixels of the 28; what is left of it when its
+# last layers are cut; and that made as large again by its width. Notation -> field.
+_LONG = "*C5-MP2-*C3p1-*C3p1-*C3p1-MP2" + 5 * "-*C3p1"  # 5 6 10 14 18 20 28 36 44 52 60
+TOO_LARGE = {
+    _LONG.rsplit("-", cut)[0].replace("*", width): 60 - 8 * cut
+    for width, cuts in {"10": (0, 2, 4, 5), "14": (4,), "16": (5,)}.items()
+    for cut in cuts
 }

@@ -8,7 +8,15 @@ from mnist_utils import models, results
 from mnist_utils.config import TrainConfig
 from mnist_utils.pruning import slimmed
 from mnist_utils.recipes import RECIPES
-from mnist_utils.reproduce.factorial import CANVAS, DESIGNS, OBJECTS, SIDES, SIZES
+from mnist_utils.reproduce.factorial import (
+    CANVAS,
+    DESIGNS,
+    JUDGED_OBJECTS,
+    OBJECTS,
+    SIDES,
+    SIZES,
+    TOO_LARGE,
+)
 
 # From how many seeds a recipe's figures come, if not 10. Notebook 10's ensembles are three times
 # five seeds of `course`.
@@ -57,7 +65,8 @@ ABLATIONS = {
     },
 }
 
-# Notebook 2b's two studies: the design ladder, and one budget with several receptive fields.
+# Notebook 2c's ladder of designs, and networks of one budget with several fields (notebook 8 draws
+# them).
 _STUDY = replace(_FAST, epochs=4, share=1.0, lr=0.005, warmup=0.25, precision="float32")
 LADDER = {
     name: replace(_STUDY, model=name)
@@ -116,6 +125,9 @@ SCALED = {
     for notation in notations
     for side in SIDES
 }
+
+# What do layers add whose field is larger than the digit, and what does it cost to cut them?
+CUT = {notation: replace(_STUDY, model=notation, share=0.25) for notation in TOO_LARGE}
 
 # Notebook 2a's: what each regularizer of the source's recipe does, also to the gap between the
 # accuracy while training and on digits held out. Ten epochs: half of the source's.
@@ -237,6 +249,8 @@ PLAN = (
     | study("factorial", FACTORIAL[3_000], 3)
     | study("factorial", FACTORIAL[19_000], 1)
     | study("objects", SCALED, 1)
+    | study("objects", {name: SCALED[name] for name in JUDGED_OBJECTS}, 3)
+    | study("cut", CUT, 3)
     | study("regularizers", REGULARIZERS, 3)
     | study("augmentation", AUGMENTATIONS, 5)
     | study("augmentation", WIDER, 3)
@@ -259,5 +273,5 @@ WEIGHTS = (
         f"augmentation/{name}": 3
         for name in ("none", "rotation", "rotation_30", "shift", "shift_4")
     }
-    | {"ensembles/WideNet": 3, "ladder/Model1": 3}
+    | {"ensembles/WideNet": 3, "ladder/Model1": 3, f"cut/{next(iter(CUT))}": 3}
 )

@@ -3,7 +3,8 @@
 Command line: `python -m mnist_utils.reproduce.probes` writes `results/probes.json`, some minutes.
 A linear probe reads a layer's maps averaged, as GAP does, or averaged in a 3×3 grid: what it gains
 by the grid is what averaging throws away. Fitted on the first 20,000 training digits and asked
-about the last 5,000, on which all networks but those of `ablations` were trained themselves.
+about the last 5,000. The networks of `recipes` were trained on these as well, those of `ablations`
+and `cut` were not.
 """
 
 import json
@@ -13,7 +14,9 @@ import torch
 from mnist_utils import command, data, results
 from mnist_utils.explain import linear_probe, means_of
 from mnist_utils.files import RESULTS, write_atomically
+from mnist_utils.reproduce.factorial import TOO_LARGE
 
+LONG = f"cut/{next(iter(TOO_LARGE))}"  # its fields run to 60 pixels
 _BLOCKS = {"stem": 6, "blocks.0": 10, "blocks.1": 14, "blocks.2": 18, "blocks.3": 22}
 # Network -> its layers and the receptive field of each.
 LAYERS = {
@@ -23,8 +26,12 @@ LAYERS = {
     },
     "recipes/small": _BLOCKS, "recipes/course": _BLOCKS, "recipes/best": _BLOCKS,
     "ablations/course": _BLOCKS,
+    LONG: {
+        "2": 5, "3": 6, "6": 10, "9": 14, "12": 18, "13": 20,
+        "16": 28, "19": 36, "22": 44, "25": 52, "28": 60,
+    },
 }  # fmt: skip
-SEEDS = {"recipes/course": 3, "ablations/course": 3}  # of the others one
+SEEDS = {"recipes/course": 3, "ablations/course": 3, LONG: 3}  # of the others one
 FITTED, ASKED = 20_000, 5_000  # digits
 
 

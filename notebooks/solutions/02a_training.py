@@ -21,9 +21,11 @@
 # what PyTorch does. Put your code in the place of the dots. `hint.convolution()` gives a hint, and after
 # two tries `solution.convolution()` shows ours.
 #
-# Before you begin: [notebook 2a](../02a_training.ipynb). It takes about half an hour.
+# Before you begin: [notebook 2a](../02a_training.ipynb). It takes about 45 minutes.
 
 # %%
+import math
+
 import torch
 
 from mnist_utils.checks import check, hint, solution
@@ -68,3 +70,36 @@ convolve(cross, torch.full((3, 3), 1 / 9))
 # %%
 answer = ["dropout", "augmentation", "batch statistics", "unfinished weights"]  # solution
 check.gap(answer)
+
+# %% [markdown]
+# ## 2.3 The first loss
+#
+# A network is to read handwritten capital letters, A to Z, about equally many of each. Which loss do you expect before
+# its first step?
+
+# %%
+answer = math.log(26)  # solution
+check.first_loss(answer)
+
+# %% [markdown]
+# ## 2.4 Moved
+#
+# A 3×3 convolution, a 2×2 pool of stride 2, a 3×3 convolution, a second such pool, then the mean of each map. The image
+# is moved to the right by 8 pixels, with its strokes far from all edges. Three numbers: by how many units does the map
+# of the first pool move, by how many that of the second, and by how much does each mean change?
+
+# %%
+answer = [8 // 2, 8 // 4, 0]  # solution
+check.moved(answer)
+
+# %% [markdown]
+# ## 2.5 Broken
+#
+# The small network of notebook 2a, in somebody's script. Its first loss is 2.31. It learns one batch of 64 digits by heart
+# in 60 steps at a rate of 0.003. But after ten epochs at that rate it reads 10% of 1,000 new digits, and hardly more of its
+# own. What is wrong? One of `"too few epochs"`, `"pixels not standardised"`, `"rate too high"`, `"labels mixed up"`,
+# `"too few channels"`.
+
+# %%
+answer = "labels mixed up"  # solution
+check.broken(answer)

@@ -1,5 +1,6 @@
 """The factorial's designs are what its table says: field, depth, size, and what each way keeps."""
 
+import re
 from collections import defaultdict
 from itertools import product
 
@@ -9,7 +10,7 @@ import torch
 from mnist_utils import chains
 from mnist_utils.lab.design import numbers
 from mnist_utils.receptive_field import Window, receptive_field
-from mnist_utils.reproduce.factorial import CANVAS, DESIGNS, OBJECTS, SIZES
+from mnist_utils.reproduce.factorial import CANVAS, DESIGNS, OBJECTS, SIZES, TOO_LARGE
 from mnist_utils.reproduce.plan import SCALED
 
 
@@ -93,3 +94,31 @@ def test_an_object_s_shifts_are_its_own_size_s():
     for name, settings in SCALED.items():
         assert name == f"{settings.side} {settings.model}"
         assert (settings.shift / settings.side, settings.canvas) == pytest.approx((0.025, CANVAS))
+
+
+def test_a_family_is_alike_but_for_its_way_s_change():
+    """B: layers and pools are the same ones in another order; C: without dilation and padding."""
+    kept = {
+        "B": lambda notation: sorted(re.sub(r"MP\d", "MP", notation).split("-")),
+        "C": lambda notation: re.sub(r"p\d|d\d", "", notation),
+    }
+    for way, rest in kept.items():
+        for design in DESIGNS:
+            others = [d for d in DESIGNS if d.family == design.family and d.way == way]
+            assert len({str(rest(d.notation)) for d in others}) <= 1
+
+
+def test_the_shape_is_the_notation_without_its_channels():
+    shapes = {d.notation: d.shape for d in DESIGNS}
+    assert shapes["13C5-MP2-11C3p1d2-11C3p2d3-11C1"] == "C5-MP2-C3p1d2-C3p2d3-C1"
+
+
+def test_what_is_cut_keeps_the_first_layers_and_its_width_gives_back_the_parameters():
+    (longest, field), *others = TOO_LARGE.items()
+    assert field == 60
+    for notation, seen in TOO_LARGE.items():
+        assert before_gap(notation)[1][-1]["field"] == seen
+    for notation, _ in others:
+        narrow = notation.startswith("10C")
+        assert longest.startswith(notation) == narrow
+        assert narrow or parameters(notation) == pytest.approx(parameters(longest), rel=0.02)

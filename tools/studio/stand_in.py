@@ -25,7 +25,8 @@ NEEDS_MORE = ("tests/serve/test_ray.py", "tests/tools", "tests/test_readme.py")
 LESSONS = (
     "01_data",
     "02a_training",
-    "02b_architecture",
+    "02b_receptive_fields",
+    "02c_field_worth",
     "03_parameter_counting",
     "05_misclassification",
 )

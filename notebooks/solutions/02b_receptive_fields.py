@@ -15,19 +15,19 @@
 # ---
 
 # %% [markdown]
-# # 2b · Receptive fields: exercises
+# # 2b · The arithmetic of receptive fields: exercises
 #
 # Paper and pencil first. Replace the dots by your answer, then run the cell. Many wrong answers are told which
 # belief leads to them. `hint.pool()` gives a hint, asked again a second one, and after two tries
 # `solution.pool()` shows our answer; likewise for the others.
 #
-# Before you begin: [notebook 2b](../02b_architecture.ipynb). All of it takes about an hour.
+# Before you begin: [notebook 2b](../02b_receptive_fields.ipynb). All of it takes about an hour.
 
 # %%
 from mnist_utils.checks import check, hint, solution
 
 # %% [markdown]
-# ## 2.3 A pool
+# ## 2.6 A pool
 #
 # Three 3×3 convolutions, then a 2×2 pool of stride 2. How many pixels does one unit see, along an axis?
 
@@ -36,7 +36,7 @@ answer = 8  # solution
 check.pool(answer)
 
 # %% [markdown]
-# ## 2.4 Two strides
+# ## 2.7 Two strides
 #
 # Two 3×3 convolutions of stride 2, nothing else. How many pixels does a unit of the second see?
 
@@ -45,7 +45,7 @@ answer = 3 + (3 - 1) * 2  # solution
 check.two_strides(answer)
 
 # %% [markdown]
-# ## 2.5 Padding
+# ## 2.8 Padding
 #
 # Model3 again, but every 3×3 convolution has padding 1. Three numbers: what does a unit of the last 3×3
 # convolution see, how large is its map (one side), and what does a logit see, after the mean over that map?
@@ -55,16 +55,27 @@ answer = [24, 14, 24 + (14 - 1) * 2]  # solution
 check.padding(answer)
 
 # %% [markdown]
-# ## 2.6 Move the pool
+# ## 2.9 The start
 #
-# The layers of 2.3 in another order: the pool first, then the three convolutions. What does a unit see?
+# A 5×5 convolution with stride 2 and padding 1 on 28 pixels, then a 3×3 convolution without padding. Three numbers, along
+# one axis: how many units has the second map, where is its start (the centre of the first unit's field; the first pixel's
+# centre is 0), and which is the first pixel of that unit's field?
+
+# %%
+answer = [13 - 2, 1 + 1 * 2, 3 - 4]  # solution
+check.start(answer)
+
+# %% [markdown]
+# ## 2.10 Move the pool
+#
+# The layers of 2.6 in another order: the pool first, then the three convolutions. What does a unit see?
 
 # %%
 answer = 2 + 3 * (3 - 1) * 2  # solution
 check.pool_first(answer)
 
 # %% [markdown]
-# ## 2.7 The whole table
+# ## 2.11 The whole table
 #
 # Model3: three 3×3 convolutions, a 2×2 pool of stride 2, four 3×3 convolutions, the mean over what is left.
 # One row for each of the nine: size of the map, receptive field, jump, and start, the centre of the first
@@ -85,7 +96,7 @@ answer = [
 check.table(answer)
 
 # %% [markdown]
-# ## 2.8 Holes
+# ## 2.12 Holes
 #
 # A 2×2 mean of stride 2, then two 3×3 convolutions of dilation 2. A unit's field is a box of 18 × 18 = 324
 # pixels. How many of these does it read?
@@ -104,22 +115,31 @@ answer = [2 + 4 + 8, 14**2]  # solution
 check.mixed_holes(answer)
 
 # %% [markdown]
-# ## 2.9 Where, or whether
+# ## 2.13 Two paths
 #
-# Before its head a unit of Model1 sees 14 pixels, and one of Model3 24; and Model1 is the more accurate.
-# Why? In a sentence or two, in quotes. Nobody but you can mark this one; ours is printed beside it.
+# Behind Model3's pool (field 8, jump 2) somebody puts a block: its input is added to two 3×3 convolutions of it, each with
+# padding 1. What does a unit of the sum see, along an axis?
 
 # %%
-answer = "The dense head keeps places; GAP averages them away, so parts must be whole before it."  # solution
-check.where(answer)
+answer = 8 + 2 * (3 - 1) * 2  # solution
+check.two_paths(answer)
 
 # %% [markdown]
-# ## 2.10 One ruler
+# ## 2.14 One large kernel
 #
-# Take the mean of the gradient's *absolute value* as the effective field of a random Model3: its σ is about
-# 5 pixels, and theory says 3.95. What mends the comparison? One of `"leave relu out"`, `"pool by the mean"`,
-# `"take more digits"`, `"square the gradient"`.
+# One k×k convolution is to take the place of five of 3×3, all of stride 1, with equally many channels everywhere. Two numbers:
+# how large must k be to see as much, and how many times as many weights has it?
 
 # %%
-answer = "square the gradient"  # solution
-check.ruler(answer)
+answer = [1 + 5 * 2, 11**2 / (5 * 3**2)]  # solution
+check.large_kernel(answer)
+
+# %% [markdown]
+# ## 2.15 Attention to neighbours
+#
+# An image of 28 pixels is cut into 7×7 patches of 4×4 pixels. Two layers of attention follow, in which each patch attends
+# to itself and its eight neighbours only. What does an output in the middle see, along an axis?
+
+# %%
+answer = 4 + 2 * (3 - 1) * 4  # solution
+check.tokens(answer)
