@@ -305,7 +305,7 @@ for low, high in ((10, 14), (14, 22), (22, 26)):
 
 # %% [markdown]
 # At equal depth and size a wider field pays, in all three ways, up to about 22 pixels; from 22 to 26 no way shows a gain that
-# three seeds could tell from none. *How much* it pays differs: there the side effects speak.
+# three seeds could distinguish from zero. *How much* it pays differs: there the side effects speak.
 #
 # ## Depth, and width
 #
@@ -397,7 +397,7 @@ print(f"large digits' share is {ratio:.0%} ({low:.0%} to {high:.0%}) of small on
 # differ in detail, and in how much empty canvas a mean averages.) Up to 20 pixels large digits gain more than small ones, in both
 # ways: the larger the object, the more a small field costs. That half of the rule holds. Where the curves level off is
 # another matter. Beyond 20 pixels digits of 14 come out ahead in both ways, where a field twice their size should give
-# them nothing; but three seeds cannot tell that gain from none. The rule's other half is neither shown nor refuted.
+# them nothing; but three seeds cannot distinguish that gain from zero. The rule's other half is neither shown nor refuted.
 #
 # ## Layer by layer, and too large
 #

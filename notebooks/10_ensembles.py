@@ -214,7 +214,7 @@ for name, result in (("seed 0", seeds[0]), *(("five", five) for five in fives)):
 #
 # - Five seeds of one recipe misread 11 digits fewer than their members do alone (n = 3 ensembles); more than five bring
 #   little.
-# - One network of the size of all five, trained twice as long, could not be told from them.
+# - One network of the size of all five, trained twice as long, could not be distinguished from them.
 # - Ten digits are misread by all fifteen networks and by their mean; six of those labels are doubtful.
 # - These ensembles promise more errors than they make: calibrate on digits held out.
 #
