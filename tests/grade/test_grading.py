@@ -257,7 +257,7 @@ CODE = {
     "into_a_slice": (in_forward("images = images.clone(); images[:, :, :4] += 1"),
                      "by way of a part of it"),
     "a_view": (in_forward("images = images * 2; images[:, :, :4].relu_()"), "by way of a part"),
-    "a_hook": (in_init("self.stem.register_forward_hook(lambda m, i, o: -o)"), "by way of a part"),
+    "a_hook": (in_init("self.stem[0].register_forward_hook(lambda m, i, o: -o)"), "by way of a part"),
     "in_eps": (in_forward("for i in range(9): images = nn.functional.layer_norm("
                           "images, (28, 28), eps=i + 1.5)"), "5619"),
     "divided": (in_forward("for i in range(9): images = nn.functional.avg_pool2d("
