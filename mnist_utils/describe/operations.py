@@ -64,6 +64,16 @@ def hide(op):
     return join(op)
 
 
+def restride(op):
+    """A map's own memory again, as an average of a permuted map is laid out; nothing else."""
+    ((t, layout),) = op.maps
+    size, stride = op.arguments["size"], op.arguments["stride"]
+    steps = zip(size, stride, t.stride(), strict=False)
+    if list(size) != list(t.shape) or any(n > 1 and new != old for n, new, old in steps):
+        raise Unreadable("as_strided reads its memory in another order")
+    return layout
+
+
 def _statistics(op) -> list[Layout]:
     """What a normalisation looks at first. BatchNorm: nothing in eval()."""
     over = []

@@ -12,6 +12,7 @@ RULES = {
     "log_sigmoid_forward native_batch_norm native_dropout native_group_norm native_layer_norm "
     "prelu rrelu_with_noise",
     by.hide: "masked_fill where",
+    by.restride: "as_strided",
     by.move: "_reshape_alias _unsafe_view channel_shuffle expand flatten flip im2col "
     "native_channel_shuffle permute pixel_shuffle pixel_unshuffle repeat reshape roll select slice "
     "split split_with_sizes squeeze t transpose unbind unfold unsafe_split unsqueeze view",

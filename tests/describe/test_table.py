@@ -230,7 +230,7 @@ def test_a_long_network_in_brief(command):
     [
         ("mobilenet_v3_large", True, 22),  # features.13, and not features.13.block beside it
         ("convnext_base", True, 39),  # features.5 is opened: 27 blocks, and most of the work
-        ("vit_b_16", False, 189),
+        ("vit_b_16", False, 144),
     ],
 )
 def test_a_table_fits_the_terminal(name, brief, rows):

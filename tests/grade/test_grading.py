@@ -152,7 +152,7 @@ CLASS = {
     "no_convolution": (
         {"model.py": MODEL + "\n\nclass Model3(nn.Sequential):\n    def __init__(self):\n"
          "        super().__init__(nn.Flatten(), nn.Linear(784, 10))\n"},
-        {"table": (0, "at least 3"), "steps": (0.5, "fewer than 3 convolutions")}),
+        {"table": (0, "3 are the least"), "steps": (0.5, "fewer than 3 convolutions")}),
     # --- points without work
     "empty": (dict.fromkeys(("model.py", "fields.csv", "analysis.md")),
               {"budget": (0, "model.py is missing"), "epochs": (0, NOTHING), "table": (0, ""),
@@ -257,7 +257,8 @@ CODE = {
     "into_a_slice": (in_forward("images = images.clone(); images[:, :, :4] += 1"),
                      "by way of a part of it"),
     "a_view": (in_forward("images = images * 2; images[:, :, :4].relu_()"), "by way of a part"),
-    "a_hook": (in_init("self.stem[0].register_forward_hook(lambda m, i, o: -o)"), "by way of a part"),
+    "a_hook": (in_init("self.stem[0].register_forward_hook(lambda m, i, o: -o)"),
+               "by way of a part"),
     "in_eps": (in_forward("for i in range(9): images = nn.functional.layer_norm("
                           "images, (28, 28), eps=i + 1.5)"), "5619"),
     "divided": (in_forward("for i in range(9): images = nn.functional.avg_pool2d("
