@@ -64,7 +64,7 @@ def test_holm_s_correction_by_hand():
         "much": True, "some": False, "none": False,
     }  # fmt: skip
     assert not any(results.told_apart({"one": 0.02, "two": 0.022, "three": 0.024}).values())
-    assert results.told_apart({"some": 0.026}) == {"some": True}
+    assert all(results.told_apart({"one": 0.01, "two": 0.02, "three": 0.04}).values())  # by rank
 
 
 def stored(folder, errors: dict):
