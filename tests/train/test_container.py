@@ -32,10 +32,10 @@ def test_on_a_laptop_the_command_line_is_left_alone(monkeypatch):
 def test_checkpoints_lie_in_sagemaker_s_folder_and_a_trial_of_a_search_has_its_own(
     box, monkeypatch
 ):
-    monkeypatch.setenv("SM_HPS", json.dumps({"_tuning_objective_metric": "validation:accuracy"}))
+    monkeypatch.setenv(container.SEARCH, "1")
     monkeypatch.setenv("TRAINING_JOB_NAME", "mnist-search-007")
     assert container.checkpoint_folder() == box / "checkpoints" / "mnist-search-007"
-    monkeypatch.setenv("SM_HPS", "{}")
+    monkeypatch.delenv(container.SEARCH)
     monkeypatch.delenv("CHECKPOINT_DIR")
     assert str(container.checkpoint_folder()) == "/opt/ml/checkpoints"
 
