@@ -146,7 +146,8 @@ def read(path: Path) -> Submission:
                     found.problems[name] = clean(error) + _nearly(folder, name, str(error))
             except Exception as error:  # one file is not another's
                 found.problems[name] = f"cannot be read: {first_line(error)}"
-        if found.problems.get("model.py") == "is missing" and any(folder.glob("*.ipynb")):
+        missing = found.problems.get("model.py", "").startswith("is missing")
+        if missing and any(folder.glob("*.ipynb")):
             found.problems["model.py"] = NOTEBOOK
         _runs(found, folder)
     return found
