@@ -3,6 +3,7 @@
 One rehearsal and one trained job serve most of this file; `fast` on a few thousand digits.
 """
 
+import importlib.util
 import json
 import os
 import re
@@ -329,6 +330,13 @@ def test_a_dry_run_prints_the_price_and_the_request_and_starts_nothing(place, ca
     assert set(place.rehearsal.jobs) == before
 
 
+with_toolkit = pytest.mark.skipif(
+    importlib.util.find_spec("sagemaker_training") is None,
+    reason="sagemaker-training is C source, and was left out where there is no compiler",
+)
+
+
+@with_toolkit
 def test_a_search_runs_its_trials_each_with_checkpoints_of_its_own(place, capsys, aws):
     quick = {"recipe": "fast", "subset": 1000, "epochs": 1, "batch_size": 64, "validation": 5000}
     name = jobs.tune(place, quick, {"lr": (0.005, 0.05)}, jobs=40)
@@ -363,6 +371,7 @@ def test_a_search_runs_its_trials_each_with_checkpoints_of_its_own(place, capsys
     assert {item["Key"].split("/")[3] for item in found} == set(trials)
 
 
+@with_toolkit
 def test_a_search_that_is_stopped_ends_its_trial_and_starts_no_other(place):
     name = jobs.tune(place, QUICK | {"validation": 5000}, {"lr": (0.005, 0.05)})
     trials = place.rehearsal.trials[name]
