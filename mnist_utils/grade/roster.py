@@ -178,7 +178,7 @@ class Before(NamedTuple):
         return {name: line.get(name, "").lstrip("'") for name in rubric.teacher}
 
     def lost(self, found: Sequence[Graded], rubric: Rubric) -> bool:
-        """Whether points stand there that belong to none of these hand-ins or columns."""
+        """Whether a cell belongs to a folder or a column that is no longer there."""
         ours = {*rubric.points, *OURS}
         kept = {_key(one.evidence.submission.path.name) for one in found}
         return any(

@@ -119,7 +119,7 @@ def best(place: Place, search: str) -> str:
     Raises
     ------
     InputError
-        There is no such search, or none of its trials has ended well yet.
+        No such search, or no trial of it has succeeded yet.
     """
     about = place.client("sagemaker").describe_hyper_parameter_tuning_job(
         HyperParameterTuningJobName=search
