@@ -26,19 +26,14 @@
 # Everything is judged on 5,000 validation digits, training digits set aside; no test digit is looked at.
 
 # %%
-import logging
+import copy
 import statistics
-import tempfile
 import time
-import warnings
 import zlib
-from pathlib import Path
 
 # %%
-import onnxruntime
 import torch
 import torch.nn.functional as F
-from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
 from torch.nn.utils import prune
 
 # %%
@@ -226,68 +221,63 @@ print(results.compared(asked))
 # about four errors lower, which three seeds cannot distinguish from chance; its recipe was chosen at its size, theirs for
 # CourseNet, so what is compared here is a design *with* its training.
 #
-# ## Eight bits
+# ## Fewer bits
 #
-# A weight is stored in 32 bits. **Quantisation** rounds weights and maps to 8, for a quarter of the bytes and more
-# speed, one hopes. ONNX Runtime does it; it is shown 500 training digits, to learn how large the numbers in
-# the maps become. (`reduce_range` leaves weights a bit less: on a processor without instructions for 8-bit products their
-# sums overflow, and with all 8 bits such a machine made 45 errors where another made 25.) **Predict all three for
-# CourseNet: bytes, errors, seconds.**
+# A third way leaves every weight where it is and writes it down in fewer bits. **Quantisation** rounds the weights of
+# each filter to a whole number of steps; with 8 bits there are 127 steps to either side of zero. One number more for
+# each filter says how large a step is. That is how networks get onto the chips of watches and doorbells, whose memory
+# is counted in kilobytes. No training follows. **With how many bits a weight do CourseNet's errors double?**
 
 # %%
-folder = Path(tempfile.mkdtemp())
-warnings.simplefilter("ignore")  # the older exporter, whose file is half as large, says so
-logging.disable(logging.WARNING)
-axes = {"dynamic_axes": {"images": {0: "n"}, "said": {0: "n"}}}
-axes |= {"input_names": ["images"], "output_names": ["said"], "dynamo": False}
-example = data.standardize(validation.images[:1])
-torch.onnx.export(whole[0], (example,), folder / "float.onnx", **axes)
+guess = ""  # bits; a weight has 32 now
 
 
 # %%
-class Examples(CalibrationDataReader):
-    """Training digits, a hundred at a time."""
+@torch.no_grad()
+def rounded(network, bits):
+    """A copy whose weights are rounded filter by filter, and the bytes that it takes."""
+    network = copy.deepcopy(network)
+    n_rounded, n_steps = 0, 0
+    for layer in network.modules():
+        if isinstance(layer, torch.nn.Conv2d):
+            largest = layer.weight.abs().amax((1, 2, 3), keepdim=True)
+            step = (largest / (2 ** (bits - 1) - 1)).half().float()  # itself in 16 bits
+            layer.weight.copy_((layer.weight / step).round() * step)
+            n_rounded, n_steps = n_rounded + layer.weight.numel(), n_steps + len(step)
+    others = sum(p.numel() for p in network.parameters()) - n_rounded + n_steps  # 16 bits each
+    return network, n_rounded * bits // 8 + 2 * others
 
-    def __init__(self):
-        self.batches = iter(data.standardize(train.images[:500]).split(100))
-
-    def get_next(self):
-        batch = next(self.batches, None)
-        return None if batch is None else {"images": batch.numpy()}
-
-
-# %%
-quantize_static(
-    folder / "float.onnx",
-    folder / "int8.onnx",
-    Examples(),
-    quant_format=QuantFormat.QDQ,
-    per_channel=True,
-    reduce_range=True,
-)
 
 # %%
-options = onnxruntime.SessionOptions()
-options.intra_op_num_threads, options.log_severity_level = 1, 3
-digits = {"images": data.standardize(validation.images).numpy()}
-for file in (folder / "float.onnx", folder / "int8.onnx"):
-    session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
-    said = torch.from_numpy(session.run(None, digits)[0])
-    wrong = Evaluation(said, validation.labels).n_errors
-    assert wrong <= 30
-    taken = fastest(lambda session=session: session.run(None, digits))
-    print(f"{file.stem:6} {file.stat().st_size:,} bytes, {wrong} errors, seconds={taken:.2f}")
+plain = [evaluate(network, validation).n_errors for network in whole]
+print(f"32 bits  {4 * 5610:6,} bytes, {plain} errors of 5,000, mean {statistics.mean(plain):.0f}")
+by_bits = {}
+for bits in (8, 6, 5, 4, 3):
+    copies, sizes = zip(*(rounded(network, bits) for network in whole), strict=True)
+    by_bits[bits] = [evaluate(network, validation).n_errors for network in copies]
+    mean = statistics.mean(by_bits[bits])
+    print(f"{bits:2} bits  {sizes[0]:6,} bytes, {by_bits[bits]} errors, mean {mean:.0f}")
+print(f"your guess: {guess or '–'} bits")
+
+# %%
+means = {bits: statistics.mean(errors) for bits, errors in by_bits.items()}
+assert all(abs(means[bits] - statistics.mean(plain)) < 2 for bits in (8, 6, 5))
+assert 1.4 < means[4] / statistics.mean(plain) < 2.2 and means[3] > 200
 
 # %% [markdown]
-# Nothing gained on any of the three. The weights shrink to about a quarter, but the file describes twice as many steps,
-# from 32 bits to 8 and back, and in so small a network their descriptions outweigh the weights. The errors stay. And on
-# this processor eight bits took more time, one likely reason being the same conversions. (Yours may differ: look at the
-# seconds.) Quantisation is for networks whose weights are many megabytes.
+# Down to five or six bits nothing is lost that five networks could show; with four there are half as many errors again,
+# and with three the network is gone. Six bits make 5 kilobytes of a network that errs on 22 of 5,000 digits. All of it is for
+# nothing, no training, no data: **of the three ways to make this network smaller, rounding is the cheapest by far.**
+#
+# Two things are left out. Here only weights are rounded; a chip without floating point rounds the maps as well. And
+# bytes are not seconds: this computer unpacks the numbers and multiplies in 32 bits as before. (Trained for one epoch
+# more with its rounding in place, a network often bears four bits. That was not tried here.)
 #
 # ## The frontier
 #
 # Networks that this course has trained on the same 55,000 digits and judged on the same 5,000: their errors against
-# their parameters, both axes logarithmic. The *frontier* are those that no smaller network matches. The bar is
+# their parameters, both axes logarithmic. The *frontier* are those that no smaller network matches. **Which are
+# they?** The bar is
 # Student's 95% interval of the mean over seeds, three to five of each. Not only the networks differ: those of notebook 2c
 # (Model1, Model2 with its variants) and five of one budget, unlabelled, were trained for four epochs, `fast` for six,
 # Model3 for ten, `course` and `small` for twenty, the pruned network and its rival for forty in all. (`best` is
@@ -316,16 +306,18 @@ plots.keep(
 )
 
 # %% [markdown]
-# `small` and `course` are the frontier. What lies on it was not pruned: it has a cheaper kind of convolution, *and* another
-# training; which of the two did it was not measured. `course` at 5,610 parameters errs about as often as Model1 at
-# 36,858, and `small`, with a third of the parameters of `course`, makes five errors more of 5,000.
+# The frontier, from the left: the pruned network and its rival from scratch, `small`, `course`. The pruned network
+# is there by 59 parameters, with errors of its own: 34 of 5,000 against 28 for `small`. Three differences separate
+# `small` and `course` from the networks above them: a cheaper kind of convolution, another recipe, more epochs. Which of
+# them did it was not measured. `course` errs about as often as Model1, which has more than six times its parameters.
 #
 # ## What was shown
 #
 # - Half of this head's weights, the smallest, can be cut; what is nine tenths zeros is as slow as before, and as large
 #   unless it is packed.
 # - A pruned network's rival is the same network from scratch, with all epochs counted. Here neither is ahead (n = 5).
-# - Eight bits brought this network nothing. Measure bytes, seconds and errors before you say "compressed".
+# - Weights rounded to six bits lose nothing here, and make 5 kB of 22. Measure bytes, seconds and errors before you say
+#   "compressed".
 #
 # Your turn: [exercises](exercises/08_pruning.ipynb), bytes of zeros, and half of the channels.
 #
