@@ -7,6 +7,7 @@ recipe's: `course` is `recipes/course`.
 """
 
 import json
+import math
 import statistics
 from collections import Counter
 from collections.abc import Sequence
@@ -209,23 +210,32 @@ def digits_interval(seeds: Sequence[dict]) -> tuple[float, float]:
 
 
 def summary(name: str, folder: Path = RESULTS) -> dict:
-    """Mean, deviation and worst seed of the accuracy, and two 95% intervals of it; fractions.
+    """Mean and deviation of the accuracy, and three 95% intervals of it; fractions.
 
     `of_seeds`: of the mean over seeds, these digits given; None for one seed. `of_digits`: of this
-    recipe on other digits; None where the digits that each seed misread were not kept.
+    recipe on other digits, these seeds given; None where the digits that each seed misread were not
+    kept. `of_both`: of another training's mean on other digits; half of it is the root of the sum
+    of the other two's squares. None where either is.
     """
     seeds = runs(name, folder)
     accuracies = [run["held_out_accuracy"] for run in seeds]
     kept = all("mistakes" in run for run in seeds)
+    mean = statistics.mean(accuracies)
+    of_seeds = mean_interval(accuracies) if len(seeds) > 1 else None
+    of_digits = digits_interval(seeds) if kept else None
+    of_both = None
+    if of_seeds and of_digits:
+        half = math.hypot(*((high - low) / 2 for low, high in (of_seeds, of_digits)))
+        of_both = (mean - half, mean + half)
     return {
         "n": len(seeds),
         "parameters": seeds[0]["parameters"],
         "epochs": read(name, folder)["config"]["epochs"],
-        "mean": statistics.mean(accuracies),
+        "mean": mean,
         "deviation": statistics.stdev(accuracies) if len(seeds) > 1 else None,
-        "worst": min(accuracies),
-        "of_seeds": mean_interval(accuracies) if len(seeds) > 1 else None,
-        "of_digits": digits_interval(seeds) if kept else None,
+        "of_seeds": of_seeds,
+        "of_digits": of_digits,
+        "of_both": of_both,
         "loss": statistics.mean(run["held_out_loss"] for run in seeds),
         "cpu_seconds": statistics.median(run["cpu_seconds"] for run in seeds),
         "date": max(run["date"] for run in seeds),

@@ -349,7 +349,9 @@ borrowed = {name: still_read(occluded(other)).double() for name, other in others
 print(f"its own      {read['occlusion']:4.0%}")
 for name, left in borrowed.items():
     less = 100 * (kept["occlusion"] - left)[at]
-    print(f"{name:12} {left[at].mean():4.0%}  {less.mean():+3.0f} ± {1.96 * less.std() / 200**0.5:.0f} points")
+    print(
+        f"{name:12} {left[at].mean():4.0%}  {less.mean():+3.0f} ± {1.96 * less.std() / 200**0.5:.0f} points"
+    )
 
 # %%
 assert all(abs((kept["occlusion"] - left)[at].mean()) < 0.1 for left in borrowed.values())

@@ -1,6 +1,7 @@
 import json
 import math
 
+import numpy as np
 import pytest
 
 from mnist_utils import results
@@ -40,6 +41,21 @@ def test_an_interval_over_digits_counts_a_digit_once_however_many_seeds_misread_
     apart = [{"digits": 10_000, "mistakes": list(range(50 * k, 50 * k + 50))} for k in range(10)]
     low, high = results.digits_interval(apart)
     assert high - low < 0.5 * 2 * half
+
+
+def test_the_interval_of_both_is_that_of_a_bootstrap_that_draws_seeds_and_digits():
+    """Rows and columns of course's 15 × 10,000 answers, each drawn with repetition."""
+    seeds, row = results.runs("course"), results.summary("course")
+    wrong = np.zeros((len(seeds), 10_000))
+    for run, answers in zip(seeds, wrong, strict=True):
+        answers[run["mistakes"]] = 1
+    generator, means = np.random.default_rng(0), []
+    for _ in range(400):
+        digits = generator.multinomial(10_000, [1e-4] * 10_000)
+        means.append((wrong[generator.integers(15, size=15)] @ digits).mean() / 10_000)
+    low, high = row["of_both"]
+    assert (low + high) / 2 == pytest.approx(row["mean"])
+    assert 1.96 * np.std(means) == pytest.approx((high - low) / 2, rel=0.1)
 
 
 def test_a_difference_is_one_of_two_groups_by_hand(tmp_path):

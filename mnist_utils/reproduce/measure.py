@@ -64,6 +64,6 @@ def one_line(name: str, folder: Path) -> str:
         spread, seeds = f" ± {100 * s['deviation']:.2f}", f", 95% {low:.2%} to {high:.2%}"
     return (
         f"{name:28} {s['parameters']:>9,} parameters  {100 * s['mean']:.2f}{spread}%  "
-        f"(n = {s['n']}, worst {s['worst']:.2%}{seeds}), "
+        f"(n = {s['n']}{seeds}), "
         f"loss {s['loss']:.4f}, {s['cpu_seconds']:.0f} CPU s"
     )

@@ -48,7 +48,6 @@ def test_seeds_are_measured_once_stored_and_summed_up(tmp_path, capsys):
     accuracies = [run["held_out_accuracy"] for run in both["runs"]]
     assert row["mean"] == pytest.approx(sum(accuracies) / 2)
     assert row["deviation"] == pytest.approx(abs(accuracies[0] - accuracies[1]) / 2**0.5)
-    assert row["worst"] == min(accuracies)
     assert row["of_seeds"][0] < row["mean"] < row["of_seeds"][1]
     with pytest.raises(InputError, match=r"quick.json holds another configuration"):
         measure("study/quick", replace(QUICK, lr=0.5), 2, **folders)
