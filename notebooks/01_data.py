@@ -35,7 +35,9 @@ import torch
 from mnist_utils import augment, data, plots
 from mnist_utils.recipes import REFERENCE
 
-warnings.filterwarnings("ignore", "This DataLoader will create 2 worker")  # where there is one CPU
+warnings.filterwarnings(
+    "ignore", "This DataLoader will create 2 worker"
+)  # where there is one CPU
 
 # %%
 train = data.load(train=True)
@@ -48,7 +50,11 @@ train.images.shape, train.images.dtype, test.images.shape
 
 # %%
 sheet = plots.images(train.images[:20] / 255, train.labels[:20].tolist())
-plots.keep(sheet, "01_digits", "The first twenty training digits, white on black, labels above.")
+plots.keep(
+    sheet,
+    "01_digits",
+    "The first twenty training digits, white on black, labels above.",
+)
 
 # %% [markdown]
 # ## Pixels: 0 is black
@@ -58,7 +64,10 @@ plots.keep(sheet, "01_digits", "The first twenty training digits, white on black
 # %%
 background = (train.images == 0).double().mean().item()
 assert 0.80 < background < 0.82
-print(f"{background:.1%} of all pixels are 0, {(train.images == 255).double().mean():.1%} are 255")
+print(
+    f"{background:.1%} of all pixels are 0, "
+    f"{(train.images == 255).double().mean():.1%} are 255"
+)
 
 # %% [markdown]
 # So four pixels of five are exactly 0: **black**. Keep that in mind for the paragraph on `fill`.
@@ -71,7 +80,9 @@ print(f"{background:.1%} of all pixels are 0, {(train.images == 255).double().me
 pixels = train.images.double() / 255
 mean, deviation = pixels.mean().item(), pixels.std().item()
 assert pixels.numel() == 47_040_000
-assert (round(mean, 4), round(deviation, 4)) == (data.MEAN, data.STD) == (0.1307, 0.3081)
+assert (
+    (round(mean, 4), round(deviation, 4)) == (data.MEAN, data.STD) == (0.1307, 0.3081)
+)
 print(f"mean {mean:.4f}, deviation {deviation:.4f}")
 
 # %% [markdown]
@@ -92,11 +103,18 @@ print(f"black {black:.2f}, white {white:.2f}")
 counts = train.labels.bincount().tolist()
 rarest, commonest = min(counts), max(counts)
 bars = plots.bars(range(10), counts, xlabel="digit", ylabel="training images")
-plots.keep(bars, "01_classes", "Bars of training images per digit, all between 5,400 and 6,750.")
+plots.keep(
+    bars,
+    "01_classes",
+    "Bars of training images per digit, all between 5,400 and 6,750.",
+)
 
 # %%
 print(f"fewest: {rarest:,} (digit {counts.index(rarest)})")
-print(f"most: {commonest:,} (digit {counts.index(commonest)}), {commonest / len(train):.1%} of all")
+print(
+    f"most: {commonest:,} (digit {counts.index(commonest)}), "
+    f"{commonest / len(train):.1%} of all"
+)
 
 # %% [markdown]
 # ## Size: a digit of 20 pixels in an image of 28
@@ -117,20 +135,30 @@ heights, widths = extent(train.images, 1), extent(train.images, 2)
 # %%
 longer = torch.maximum(heights, widths)
 assert (longer == 20).double().mean() > 0.999
-print(f"the longer side is 20 pixels in {(longer == 20).sum():,} of {len(longer):,} digits")
+print(
+    f"the longer side is 20 pixels in {(longer == 20).sum():,} of {len(longer):,} "
+    "digits"
+)
 
 # %% [markdown]
 # Practically every digit measures 20 pixels on its longer side, in an image of 28. With these two
 # numbers in mind notebook 2c asks how much of a digit one part of a network should see.
 #
-# Where do they lie? **Guess: how much of all ink lies in the 20×20 pixels in the middle of the image?**
+# Where do they lie? **How much of all ink lies in the 20×20 pixels in the middle of the image?** Write your guess
+# down in the next cell, here and in every notebook: a guess that nobody wrote down was always right.
+
+# %%
+guess = ""  # yours, in %
 
 # %%
 mean_digit = pixels.mean(dim=0).numpy()
 for margin in (4, 3, 2):
     middle = mean_digit[margin : 28 - margin, margin : 28 - margin]
     share = middle.sum() / mean_digit.sum()
-    print(f"the middle {28 - 2 * margin}×{28 - 2 * margin} pixels hold {share:.1%} of all ink")
+    print(
+        f"the middle {28 - 2 * margin}×{28 - 2 * margin} pixels hold {share:.1%} of "
+        "all ink"
+    )
 
 # %% [markdown]
 # The mean of all digits, and in orange the middle 24×24:
@@ -139,7 +167,8 @@ for margin in (4, 3, 2):
 plots.keep(
     plots.mean_digit(mean_digit, (2, 2, 25, 25)),
     "01_mean_digit",
-    "The mean of all digits: a slanted blur, brightest in its middle, in a square of 24 pixels.",
+    "The mean of all digits: a slanted blur, brightest in its middle, in a square of "
+    "24 pixels.",
 )
 
 # %% [markdown]
@@ -162,7 +191,8 @@ sheet = plots.images(np.stack(many))
 plots.keep(
     sheet,
     "01_augmented",
-    "One five, ten times: some turned, with white wedges at a border, some with black holes.",
+    "One five, ten times: some turned, with white wedges at a border, some with black "
+    "holes.",
 )
 
 # %% [markdown]
@@ -175,12 +205,15 @@ plots.keep(
 # %%
 from dataclasses import replace
 
-turn = augment.sample_transform(replace(REFERENCE, affine_p=1, holes_p=0, rotation=45), seed=0)
+turn = augment.sample_transform(
+    replace(REFERENCE, affine_p=1, holes_p=0, rotation=45), seed=0
+)
 blank = np.zeros((28, 28), np.float32)
 corners = {
     "uint8, 0..255": turn(image=blank.astype(np.uint8))["image"][0, 0] / 255,
     "float, 0..1": turn(image=blank)["image"][0, 0],
-    "after Normalize": turn(image=blank + np.float32(black))["image"][0, 0] * deviation + mean,
+    "after Normalize": turn(image=blank + np.float32(black))["image"][0, 0] * deviation
+    + mean,
 }
 
 # %%
@@ -209,21 +242,31 @@ for representation, brightness in corners.items():
 
 # %%
 def different(chosen, epochs, mended):
-    """Of the digits at the indices `chosen`, loaded by two workers: how many different images."""
+    """How many different images two workers load of the digits at `chosen`."""
     always = replace(REFERENCE, affine_p=1, holes_p=1)
-    digits = augment.AugmentedDigits(train.take(chosen), augment.sample_transform(always, seed=0))
+    digits = augment.AugmentedDigits(
+        train.take(chosen), augment.sample_transform(always, seed=0)
+    )
     start = augment.seed_worker if mended else None
     order = {"shuffle": True, "generator": torch.Generator().manual_seed(0)}
     loader = torch.utils.data.DataLoader(
         digits, batch_size=4, num_workers=2, worker_init_fn=start, **order
     )
-    return len({image.numpy().tobytes() for _ in range(epochs) for x, _ in loader for image in x})
+    return len(
+        {
+            image.numpy().tobytes()
+            for _ in range(epochs)
+            for x, _ in loader
+            for image in x
+        }
+    )
 
 
 # %%
 one, many = torch.zeros(24, dtype=torch.long), torch.arange(200)
 found = {
-    mended: (different(one, 2, mended), different(many, 2, mended)) for mended in (False, True)
+    mended: (different(one, 2, mended), different(many, 2, mended))
+    for mended in (False, True)
 }
 assert found[True] == (48, 400)
 assert found[False][0] == 12

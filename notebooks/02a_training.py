@@ -370,6 +370,9 @@ print(comparison(reference["epochs"][-1]))
 # one of the three put back, or all. **Which costs most?**
 
 # %%
+guess = ""  # augmented, Dropout or BatchNorm of the batch
+
+# %%
 trained = results.network("reference")
 digits = data.load(train=True).take(slice(6_400))
 len(digits)

@@ -170,7 +170,7 @@ network
 
 # %%
 kinds = ("Conv2d", "MaxPool2d", "AdaptiveAvgPool2d")
-layers = [row for row in network.rows if row.kind in kinds][:-1]  # without the 1×1 head
+layers = [row for row in network.rows if row.kind in kinds][:-1]  # without the head
 read = [(r.output_shape[-1], r.receptive_field, r.jump, r.start) for r in layers]
 assert [row[:2] for row in read] == [row[:2] for row in table(chain)]
 assert [row[2:] for row in read[:-1]] == [row[2:] for row in table(chain)[:-1]]

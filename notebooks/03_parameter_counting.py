@@ -48,7 +48,11 @@ from mnist_utils.parameters import conv2d_macs, conv2d_parameters, linear_parame
 # %%
 by_hand = 10 * 10 * 3 * 3 + 10
 layer = nn.Conv2d(in_channels=10, out_channels=10, kernel_size=3)
-assert by_hand == conv2d_parameters(10, 10, 3) == sum(p.numel() for p in layer.parameters())
+assert (
+    by_hand
+    == conv2d_parameters(10, 10, 3)
+    == sum(p.numel() for p in layer.parameters())
+)
 by_hand
 
 # %% [markdown]
@@ -96,7 +100,10 @@ for row in network.rows:
 for name, (channels, side) in {"Model3": (12, 3), "Model1": (32, 8)}.items():
     dense = linear_parameters(channels * side * side, 10)
     gap_head = conv2d_parameters(channels, 10, 1)
-    print(f"{name}'s map {channels}×{side}×{side}: dense {dense:,}, GAP and 1×1 {gap_head}")
+    print(
+        f"{name}'s map {channels}×{side}×{side}: dense {dense:,}, GAP and 1×1 "
+        f"{gap_head}"
+    )
 
 # %%
 model1 = sum(p.numel() for p in models.build("Model1").parameters())
@@ -108,9 +115,14 @@ print(f"{dense / model1:.0%} of Model1's {model1:,} parameters are its dense hea
 # return, notebook 2c has measured on Model2:
 
 # %%
-with_dense, with_gap = (results.summary(f"ladder/{name}") for name in ("Model2Dense", "Model2"))
+with_dense, with_gap = (
+    results.summary(f"ladder/{name}") for name in ("Model2Dense", "Model2")
+)
 gain = 100 * (with_dense["mean"] - with_gap["mean"])
-print(f"{with_gap['parameters']:,} parameters, with a dense head {with_dense['parameters']:,}")
+print(
+    f"{with_gap['parameters']:,} parameters, with a dense head "
+    f"{with_dense['parameters']:,}"
+)
 print(f"{gain:+.1f} points of accuracy, mean of {with_dense['n']} seeds")
 
 # %% [markdown]
@@ -121,7 +133,10 @@ print(f"{gain:+.1f} points of accuracy, mean of {with_dense['n']} seeds")
 # Each filter of a convolution looks at all channels in all nine places at once. A **depthwise-separable**
 # convolution looks at places first, with a 3×3 kernel for each channel alone (*depthwise*), and then at
 # channels, with a 1×1 convolution that mixes them; it can compute less. CourseNet's blocks, most of them with
-# 32 channels, are made of these. **How many weights does that save, about?**
+# 32 channels, are made of these. **How many times fewer weights are that?**
+
+# %%
+guess = ""  # yours, times
 
 # %%
 whole_layer = 32 * 32 * 3 * 3
@@ -129,7 +144,8 @@ in_two = 32 * 1 * 3 * 3 + 32 * 32 * 1 * 1
 depthwise = nn.Conv2d(32, 32, kernel_size=3, groups=32, bias=False)
 assert depthwise.weight.numel() == 32 * 1 * 3 * 3
 print(
-    f"{whole_layer:,} weights at once, {in_two:,} in two steps: {whole_layer / in_two:.1f} times fewer"
+    f"{whole_layer:,} weights at once, {in_two:,} in two steps: "
+    f"{whole_layer / in_two:.1f} times fewer; your guess: {guess or '–'}"
 )
 
 # %% [markdown]
@@ -140,7 +156,7 @@ print(
 # weights the one with the larger map does more work:
 
 # %%
-macs = 10 * 10 * 3 * 3 * 22 * 22  # the third convolution: 900 weights at 22 × 22 places
+macs = 10 * 10 * 3 * 3 * 22 * 22  # the third convolution: 900 weights, 22 × 22 places
 assert macs == conv2d_macs(10, 10, 3, 22, 22) == network["block1.2.0"].macs
 assert network.macs == 1_164_180
 print(f"{macs:,} of {network.macs:,} MACs")
@@ -158,9 +174,12 @@ shares = {
     "MACs": [row.macs / network.macs for row in rows],
 }
 plots.keep(
-    plots.shares([row.name for row in rows], shares, ylabel="share (BatchNorm not drawn)"),
+    plots.shares(
+        [row.name for row in rows], shares, ylabel="share (BatchNorm not drawn)"
+    ),
     "03_parameters_and_macs",
-    "Six of eight convolutions have about 15% of the parameters each; two, in block1, do most work.",
+    "Six of eight convolutions have about 15% of the parameters each; two, in block1, "
+    "do most work.",
 )
 
 # %% [markdown]
@@ -194,7 +213,8 @@ assert speeds["FastNet"] > 1.5 * speeds["CourseNet"]
 assert speeds["Model1"] > 0.8 * speeds["Model3"]
 for name, speed in speeds.items():
     print(
-        f"{name:10} {speed:6,.0f} images and {macs[name] * speed / 1e9:4.1f} billion MACs a second"
+        f"{name:10} {speed:6,.0f} images and {macs[name] * speed / 1e9:4.1f} billion "
+        "MACs a second"
     )
 
 # %% [markdown]
@@ -250,7 +270,10 @@ for odd in (Twice(), Scaled()):
     theirs = torchsummary_total(torchsummary_table(odd, (1, 28, 28)))
     ours = describe(odd, (1, 28, 28)).parameters
     assert ours == true != theirs
-    print(f"{type(odd).__name__:7} has {true}; describe says {ours}, torchsummary {theirs}")
+    print(
+        f"{type(odd).__name__:7} has {true}; describe says {ours}, torchsummary "
+        f"{theirs}"
+    )
 
 # %% [markdown]
 # ## What was shown

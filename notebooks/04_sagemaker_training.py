@@ -98,7 +98,11 @@ print(jobs.price("ml.g4dn.xlarge", minutes=15, spot=True, jobs=40))
 
 # %%
 hyperparameters = {"recipe": "fast", "subset": 12_000, "share": 1.0}
-hyperparameters |= {"epochs": 3 if REHEARSE else 100, "batch_size": 64, "evaluate_every": 1}
+hyperparameters |= {
+    "epochs": 3 if REHEARSE else 100,
+    "batch_size": 64,
+    "evaluate_every": 1,
+}
 job = jobs.submit(place, hyperparameters, minutes=15)
 
 # %% [markdown]
@@ -150,7 +154,8 @@ story = json.loads((whole / "history.json").read_text())
 plots.keep(
     plots.history(story["epochs"]),
     "04_lesson_curves",
-    "Training loss falls and both accuracies rise over the three epochs of the rehearsed job.",
+    "Training loss falls and both accuracies rise over the three epochs of the "
+    "rehearsed job.",
 )
 
 # %% [markdown]
@@ -179,10 +184,15 @@ jobs.wait(place, second, logs=False)
 
 # %%
 logs = [jobs.log(place, name) for name in (first, second)]
-epochs = [[line.split()[0] for line in log if line.startswith("epoch=")] for log in logs]
+epochs = [
+    [line.split()[0] for line in log if line.startswith("epoch=")] for log in logs
+]
 assert len(epochs[0]) > 0
 print("the two together:", *epochs[0] + epochs[1])
-print("the second resumed:", any(line.startswith("resuming after epoch") for line in logs[1]))
+print(
+    "the second resumed:",
+    any(line.startswith("resuming after epoch") for line in logs[1]),
+)
 
 # %% [markdown]
 # Order, augmentation and dropout depend on seed and epoch alone, and the checkpoint holds the rest, so the
@@ -207,7 +217,11 @@ print(len(a), "tensors, all equal:", all(torch.equal(a[name], b[name]) for name 
 
 # %%
 digits = data.load(train=False).take(slice(1000))
-unusable = np.zeros((1, 3, 28, 28)), np.full((28, 28), np.nan), 255 - digits.images[0].numpy()
+unusable = (
+    np.zeros((1, 3, 28, 28)),
+    np.full((28, 28), np.nan),
+    255 - digits.images[0].numpy(),
+)
 
 # %%
 with jobs.serving(place, job) as endpoint:
@@ -223,7 +237,9 @@ with jobs.serving(place, job) as endpoint:
 
 # %%
 local = evaluate(load_network(whole / "model.safetensors"), digits)
-print(answer["probabilities"].shape, np.array_equal(answer["labels"], local.predictions))
+print(
+    answer["probabilities"].shape, np.array_equal(answer["labels"], local.predictions)
+)
 assert local.accuracy > 0.95
 print(f"test_accuracy={local.accuracy:.4f}")
 

@@ -62,10 +62,14 @@ for rate, batch in zip(rates, torch.randperm(len(train)).split(128), strict=Fals
 
 # %% tags=["nbval-ignore-output"]
 smooth = [statistics.mean(losses[max(0, i - 9) : i + 1]) for i in range(len(losses))]
-ax = plots.lines(rates, {"mean of ten": smooth}, xlabel="learning rate", ylabel="loss, nats")
+ax = plots.lines(
+    rates, {"mean of ten": smooth}, xlabel="learning rate", ylabel="loss, nats"
+)
 ax.set(xscale="log", ylim=(0, 3))
 plots.keep(
-    ax, "07_range_test", "Loss against a growing rate: level, falling, low and level, then rising."
+    ax,
+    "07_range_test",
+    "Loss against a growing rate: level, falling, low and level, then rising.",
 )
 
 # %% [markdown]
@@ -89,7 +93,9 @@ shapes = {kind: [schedule(step, 1000, settings[kind]) for step in at] for kind i
 axes = {"xlabel": "step, of 1,000", "ylabel": "rate, as a share of the peak"}
 ax = plots.lines(at, shapes, **axes)
 plots.keep(
-    ax, "07_schedules", "A level line, a staircase of two steps down, and a hill that ends at zero."
+    ax,
+    "07_schedules",
+    "A level line, a staircase of two steps down, and a hill that ends at zero.",
 )
 
 # %% [markdown]
@@ -124,7 +130,8 @@ def best(kind, epochs):
 
 # %%
 judged = {
-    kind: [errors(kind, epochs, best(kind, epochs))[1:] for epochs in budgets] for kind in kinds
+    kind: [errors(kind, epochs, best(kind, epochs))[1:] for epochs in budgets]
+    for kind in kinds
 }
 
 # %%
@@ -139,7 +146,9 @@ means = {kind: [statistics.mean(e) for e in found] for kind, found in judged.ite
 ax = plots.lines(budgets, means, xlabel="epochs", ylabel="errors of 5,000, mean of 3")
 ax.set(ylim=(0, None))
 plots.keep(
-    ax, "07_budgets", "Errors against epochs: one cycle lowest at each, the three lines close by."
+    ax,
+    "07_budgets",
+    "Errors against epochs: one cycle lowest at each, the three lines close by.",
 )
 
 # %% [markdown]
@@ -152,7 +161,7 @@ plots.keep(
 
 # %%
 def less_their_mean(kind):
-    """Errors of the twelve runs of a schedule, each less the mean of both at its budget."""
+    """Errors of a schedule's twelve runs, each less the mean of both at its budget."""
     ours, cycle = [], []
     for some, others in zip(judged[kind], judged["onecycle"], strict=True):
         middle = statistics.mean([*some, *others])
@@ -168,7 +177,10 @@ for kind in ("constant", "step"):
     pairs["all twelve"] = less_their_mean(kind)
     for label, (ours, cycle) in pairs.items():
         gap = results.welch(ours, cycle)
-        print(f"{f'{kind}, {label}':20} {gap.mean:+.1f} ± {gap.high - gap.mean:.1f} errors")
+        print(
+            f"{f'{kind}, {label}':20} {gap.mean:+.1f} ± {gap.high - gap.mean:.1f} "
+            "errors"
+        )
 
 # %% [markdown]
 # At a single budget three seeds can hardly distinguish the difference from chance; all twelve together can. The
@@ -204,8 +216,14 @@ for kind in ("constant", "onecycle"):
 
 # %%
 asked = {
-    "constant 0.01": ("schedules/constant_averaged_0.01", "schedules/constant_5_epochs_0.01"),
-    "one cycle 0.1": ("schedules/onecycle_averaged_0.1", "schedules/onecycle_5_epochs_0.1"),
+    "constant 0.01": (
+        "schedules/constant_averaged_0.01",
+        "schedules/constant_5_epochs_0.01",
+    ),
+    "one cycle 0.1": (
+        "schedules/onecycle_averaged_0.1",
+        "schedules/onecycle_5_epochs_0.1",
+    ),
 }
 print(results.compared(asked))
 
@@ -225,15 +243,22 @@ for label, pair in asked.items():
 # standard deviation, then the difference from `course`, ± half of Welch's 95% interval.
 
 # %%
-rivals = {"at 0.02": "ablations/course-Adam_alone", "at 0.01": "schedules/Adam_alone_0.01"}
+rivals = {
+    "at 0.02": "ablations/course-Adam_alone",
+    "at 0.01": "schedules/Adam_alone_0.01",
+}
 rivals["with Muon"] = "ablations/course"
 for label, name in rivals.items():
     row = results.summary(name)
-    print(f"{label:9}  {100 * row['mean']:.2f} ± {100 * row['deviation']:.2f}%, {row['n']} seeds")
+    print(
+        f"{label:9}  {100 * row['mean']:.2f} ± {100 * row['deviation']:.2f}%, "
+        f"{row['n']} seeds"
+    )
 
 # %%
 asked = {
-    f"Adam alone {label}": (rivals[label], "ablations/course") for label in ("at 0.02", "at 0.01")
+    f"Adam alone {label}": (rivals[label], "ablations/course")
+    for label in ("at 0.02", "at 0.01")
 }
 print(results.compared(asked))
 
@@ -247,10 +272,17 @@ print(results.compared(asked))
 # not tune; ten epochs, three seeds. Two settings differ, the schedule and the rate. **How many points of accuracy?**
 
 # %%
+guess = ""  # yours, points
+
+# %%
 source = {"constant": "regularizers/all", "one cycle": "schedules/source_annealed"}
 for label, name in source.items():
     print(f"{label:9}  {[run['errors'] for run in results.runs(name)]} errors of 5,000")
-print(results.compared({"one cycle, less constant": (source["one cycle"], source["constant"])}))
+print(
+    results.compared(
+        {"one cycle, less constant": (source["one cycle"], source["constant"])}
+    )
+)
 
 # %% [markdown]
 # 34 errors in place of 50 on average, a third fewer, with the same network and as many epochs. The interval excludes zero

@@ -51,6 +51,9 @@ train, validation = data.hold_out(data.load(train=True), 5_000)
 # can go before the errors double: half, eight in ten, nine in ten?**
 
 # %%
+guess = ""  # yours, in %
+
+# %%
 networks = [results.network("ladder/Model1", seed=seed) for seed in range(3)]
 
 
@@ -83,10 +86,15 @@ def errors(head, read):
 
 # %%
 shares = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99)
-heads = {share: [pruned_head(network, share) for network in networks] for share in shares}
+heads = {
+    share: [pruned_head(network, share) for network in networks] for share in shares
+}
 cut = {share: list(map(errors, three, held_out)) for share, three in heads.items()}
 for share, found in cut.items():
-    print(f"{share:4.0%} zeros: {found} errors of 5,000, mean {statistics.mean(found):.0f}")
+    print(
+        f"{share:4.0%} zeros: {found} errors of 5,000, mean "
+        f"{statistics.mean(found):.0f}"
+    )
 
 # %% [markdown]
 # Half of them are hardly missed, less than one error on average; the errors double between eight and nine in ten. And
@@ -98,7 +106,10 @@ def trained_again(head, read):
     """Two epochs of Adam for the weights that are left, batches of 128."""
     torch.manual_seed(0)
     optimizer = torch.optim.Adam(head.parameters(), lr=0.001)
-    for batch in [*torch.randperm(10_000).split(128), *torch.randperm(10_000).split(128)]:
+    for batch in [
+        *torch.randperm(10_000).split(128),
+        *torch.randperm(10_000).split(128),
+    ]:
         loss = F.cross_entropy(head(read[batch]), train.labels[batch])
         optimizer.zero_grad()
         loss.backward()
@@ -110,7 +121,10 @@ def trained_again(head, read):
 again = {}
 for share, three in heads.items():
     again[share] = list(map(errors, map(trained_again, three, learnt), held_out))
-    print(f"{share:4.0%} zeros: {again[share]} errors, mean {statistics.mean(again[share]):.0f}")
+    print(
+        f"{share:4.0%} zeros: {again[share]} errors, mean "
+        f"{statistics.mean(again[share]):.0f}"
+    )
 
 # %%
 found = {"cut": cut, "cut, and trained again": again}
@@ -129,7 +143,9 @@ ax = plots.lines(
 )
 ax.set(ylim=(0, 0.05))
 plots.keep(
-    ax, "08_magnitude", "Errors against the share of zeros, cut at 5%: level, then steep from 80%."
+    ax,
+    "08_magnitude",
+    "Errors against the share of zeros, cut at 5%: level, then steep from 80%.",
 )
 
 # %% [markdown]
@@ -235,7 +251,7 @@ guess = ""  # bits; a weight has 32 now
 # %%
 @torch.no_grad()
 def rounded(network, bits):
-    """A copy whose weights are rounded filter by filter, and the bytes that it takes."""
+    """A copy with weights rounded filter by filter, and the bytes that it takes."""
     network = copy.deepcopy(network)
     n_rounded, n_steps = 0, 0
     for layer in network.modules():
@@ -244,25 +260,33 @@ def rounded(network, bits):
             step = (largest / (2 ** (bits - 1) - 1)).half().float()  # itself in 16 bits
             layer.weight.copy_((layer.weight / step).round() * step)
             n_rounded, n_steps = n_rounded + layer.weight.numel(), n_steps + len(step)
-    others = sum(p.numel() for p in network.parameters()) - n_rounded + n_steps  # 16 bits each
+    others = (
+        sum(p.numel() for p in network.parameters()) - n_rounded + n_steps
+    )  # 16 bits each
     return network, n_rounded * bits // 8 + 2 * others
 
 
 # %%
 plain = [evaluate(network, validation).n_errors for network in whole]
-print(f"32 bits  {4 * 5610:6,} bytes, {plain} errors of 5,000, mean {statistics.mean(plain):.0f}")
+print(
+    f"32 bits  {4 * 5610:6,} bytes, {plain} errors of 5,000, mean "
+    f"{statistics.mean(plain):.0f}"
+)
 by_bits = {}
 for bits in (8, 6, 5, 4, 3):
     copies, sizes = zip(*(rounded(network, bits) for network in whole), strict=True)
     by_bits[bits] = [evaluate(network, validation).n_errors for network in copies]
     mean = statistics.mean(by_bits[bits])
-    print(f"{bits:2} bits  {sizes[0]:6,} bytes, {by_bits[bits]} errors, mean {mean:.0f}")
+    print(
+        f"{bits:2} bits  {sizes[0]:6,} bytes, {by_bits[bits]} errors, mean {mean:.0f}"
+    )
 print(f"your guess: {guess or '–'} bits")
 
 # %%
 means = {bits: statistics.mean(errors) for bits, errors in by_bits.items()}
 assert all(abs(means[bits] - statistics.mean(plain)) < 2 for bits in (8, 6, 5))
-assert 1.4 < means[4] / statistics.mean(plain) < 2.2 and means[3] > 200
+assert 1.4 < means[4] / statistics.mean(plain) < 2.2
+assert means[3] > 200
 
 # %% [markdown]
 # Down to five or six bits nothing is lost that five networks could show; with four there are half as many errors again,
@@ -284,7 +308,11 @@ assert 1.4 < means[4] / statistics.mean(plain) < 2.2 and means[3] > 200
 # missing: what is stored of it are test figures.)
 
 # %%
-drawn = {"Model1": "ladder/Model1", "Model2": "ladder/Model2", "Model3": "regularizers/all"}
+drawn = {
+    "Model1": "ladder/Model1",
+    "Model2": "ladder/Model2",
+    "Model3": "regularizers/all",
+}
 drawn |= {name: f"ablations/{name}" for name in ("fast", "course", "small")}
 drawn |= {"pruned, and from scratch": "pruning/pruned", " ": "pruning/from_scratch"}
 drawn |= {" " * n: f"fields/FieldNet{n}" for n in (10, 14, 18, 22, 26)}
@@ -302,7 +330,8 @@ for label, where in drawn.items():
 plots.keep(
     plots.frontier(rows, ylabel="validation errors"),
     "08_frontier",
-    "Errors against parameters: course has the fewest of all, small the fewest of the smallest.",
+    "Errors against parameters: course has the fewest of all, small the fewest of the "
+    "smallest.",
 )
 
 # %% [markdown]

@@ -32,7 +32,9 @@
 # %%
 import warnings
 
-warnings.filterwarnings("ignore", "IProgress not found")  # captum's bar; none is shown here
+warnings.filterwarnings(
+    "ignore", "IProgress not found"
+)  # captum's bar; none is shown here
 
 # %%
 import statistics
@@ -65,13 +67,18 @@ kernels = network.block1[0][0].weight.detach()  # (10, 1, 3, 3)
 large = F.interpolate(kernels, size=(28, 28), mode="nearest")[:, 0]
 found = explain.output_of(network, images[:1], "block1.0.0").detach()[0]
 found = F.pad(found, [1] * 4)
-sheet = torch.cat([large / (2 * large.abs().max()), found / (2 * found.abs().max())]) + 0.5
+sheet = (
+    torch.cat([large / (2 * large.abs().max()), found / (2 * found.abs().max())]) + 0.5
+)
 
 # %%
 plots.keep(
-    plots.images(sheet, [f"filter {i}" for i in range(10)] + [f"map {i}" for i in range(10)]),
+    plots.images(
+        sheet, [f"filter {i}" for i in range(10)] + [f"map {i}" for i in range(10)]
+    ),
     "09_filters",
-    "Ten kernels of 3×3 and below each the map it makes of a seven: edges of several directions.",
+    "Ten kernels of 3×3 and below each the map it makes of a seven: edges of several "
+    "directions.",
 )
 
 # %% [markdown]
@@ -107,9 +114,12 @@ true[:, 11:17, 11:17] = cells.repeat_interleave(2, 1).repeat_interleave(2, 2)
 blown_up = F.interpolate(cells[:, None], size=(28, 28), mode="bilinear")[:, 0]
 sheet = torch.cat([test.images[:4] / 255, true, blown_up])
 plots.keep(
-    plots.images(sheet, ["digit"] * 4 + ["its nine cells"] * 4 + ["blown up"] * 4, columns=4),
+    plots.images(
+        sheet, ["digit"] * 4 + ["its nine cells"] * 4 + ["blown up"] * 4, columns=4
+    ),
     "09_class_activation",
-    "Four digits; their nine cells as a small square in the middle; the same blown up to the image.",
+    "Four digits; their nine cells as a small square in the middle; the same blown up "
+    "to the image.",
 )
 
 # %% [markdown]
@@ -135,18 +145,28 @@ plots.keep(
 
 # %%
 def logits_of(model):
-    """What each method asks of a network: a function from digits to their ten logits."""
+    """What each method asks of a network: the ten logits of each digit."""
     return lambda digits: explain.output_of(model, digits, "head").flatten(1)
 
 
 # %%
 def pictures(model, digits, target):
-    """Each method's picture of some digits, (N, 28, 28), the strongest pixel of each being 1."""
-    score, start = logits_of(explain.sharing_ties(model)), torch.full_like(digits, black)
-    gradient = Saliency(score).attribute(digits.clone().requires_grad_(), target, abs=False)
-    along = IntegratedGradients(score).attribute(digits, start, target, internal_batch_size=400)
+    """Each method's picture of some digits, (N, 28, 28); its strongest pixel is 1."""
+    score, start = (
+        logits_of(explain.sharing_ties(model)),
+        torch.full_like(digits, black),
+    )
+    gradient = Saliency(score).attribute(
+        digits.clone().requires_grad_(), target, abs=False
+    )
+    along = IntegratedGradients(score).attribute(
+        digits, start, target, internal_batch_size=400
+    )
     hidden = Occlusion(score).attribute(digits, (1, 5, 5), (1, 2, 2), black, target)
-    named = {"saliency": gradient.abs(), "gradient × digit": gradient * (digits - black)}
+    named = {
+        "saliency": gradient.abs(),
+        "gradient × digit": gradient * (digits - black),
+    }
     named |= {"integrated gradients": along, "occlusion": hidden}
     return {
         name: (p / p.abs().amax((2, 3), True)).detach()[:, 0].double().round(decimals=4)
@@ -160,7 +180,8 @@ sheet = torch.cat([picture[:4].abs() for picture in trained.values()])
 plots.keep(
     plots.images(sheet, [t for n in trained for t in (n, "", "", "")], columns=4),
     "09_pictures",
-    "Four digits by four methods: specks, two outlines of the digit, and soft blobs along its strokes.",
+    "Four digits by four methods: specks, two outlines of the digit, and soft blobs "
+    "along its strokes.",
 )
 
 # %% [markdown]
@@ -174,7 +195,7 @@ plots.keep(
 
 # %%
 def agreement(one, other, on=None):
-    """Mean rank correlation of pictures of the same digits; `on`: of these pixels only."""
+    """Mean rank correlation of pictures of the same digits, `on` these pixels only."""
     pairs = zip(one.flatten(1), other.flatten(1), strict=True)
     if on is not None:
         pairs = ((a[i], b[i]) for (a, b), i in zip(pairs, on.flatten(1), strict=True))
@@ -195,9 +216,14 @@ for seed in range(3):
 
 # %%
 def over_networks(compare):
-    """Least and greatest agreement of each picture with those of the random networks, in words."""
-    found = {n: [compare(p[:60], other[n]) for other in rounds] for n, p in trained.items()}
-    return {name: f"{min(values):5.2f} to {max(values):5.2f}" for name, values in found.items()}
+    """Least and greatest agreement of each picture with the random networks' own."""
+    found = {
+        n: [compare(p[:60], other[n]) for other in rounds] for n, p in trained.items()
+    }
+    return {
+        name: f"{min(values):5.2f} to {max(values):5.2f}"
+        for name, values in found.items()
+    }
 
 
 # %%
@@ -254,22 +280,31 @@ pixels = (ink > 0).flatten(1).sum(1)  # of ink, in each digit
 
 
 def still_read(picture):
-    """Whether each digit is read as before, (shares, N), once these shares of its ink are gone."""
+    """Is each digit read as before, (shares, N), with these shares of its ink gone?"""
     tied = picture + 1e-9 * torch.rand(picture.shape, dtype=torch.double)
-    order = tied.masked_fill(ink == 0, -torch.inf).flatten(1).argsort(1, descending=True)
+    order = (
+        tied.masked_fill(ink == 0, -torch.inf).flatten(1).argsort(1, descending=True)
+    )
     rank = order.argsort(1)
-    left = [images.flatten(1).masked_fill(rank < (s * pixels)[:, None], black) for s in shares]
-    return torch.stack([logits_of(network)(x.view_as(images)).argmax(1) == winner for x in left])
+    left = [
+        images.flatten(1).masked_fill(rank < (s * pixels)[:, None], black)
+        for s in shares
+    ]
+    return torch.stack(
+        [logits_of(network)(x.view_as(images)).argmax(1) == winner for x in left]
+    )
 
 
 # %%
 def several(draw, times=5):
     """The mean of several random orders."""
-    return torch.stack([still_read(draw().double()).double() for _ in range(times)]).mean(0)
+    return torch.stack(
+        [still_read(draw().double()).double() for _ in range(times)]
+    ).mean(0)
 
 
 def nearness(places):
-    """How near each pixel is to its digit's place, (N, 28, 28); `places`, (N, 2): row, column."""
+    """How near each pixel is to its digit's place, (N, 28, 28); `places`: (N, 2)."""
     grid = torch.stack(torch.meshgrid(*[torch.arange(28.0)] * 2, indexing="ij"), -1)
     return -torch.linalg.vector_norm(grid - places[:, None, None], dim=-1)
 
@@ -301,7 +336,8 @@ plots.keep(
         percent=True,
     ),
     "09_deletion",
-    "Share of digits read as before, falling as ink goes: fastest in the order of occlusion.",
+    "Share of digits read as before, falling as ink goes: fastest in the order of "
+    "occlusion.",
 )
 
 # %%
@@ -312,14 +348,17 @@ for name, left in kept.items():
     fewer = 100 * (rival - left)[at]
     half = 1.96 * fewer.std() / len(fewer) ** 0.5
     print(
-        f"{name:21} {left[at].mean():4.0%}   {fewer.mean():+3.0f} ± {half:.0f} points fewer than by the hole"
+        f"{name:21} {left[at].mean():4.0%}   {fewer.mean():+3.0f} ± {half:.0f} points "
+        "fewer than by the hole"
     )
 print(f"{'a round hole':21} {rival[at].mean():4.0%}")
 print("your guesses:", *(f"{name} {said or '–'}%" for name, said in guess.items()))
 
 # %%
 read = {name: left[at].mean().item() for name, left in kept.items()}
-assert read["occlusion"] < 0.55 < min(read["integrated gradients"], read["a round hole"])
+assert (
+    read["occlusion"] < 0.55 < min(read["integrated gradients"], read["a round hole"])
+)
 assert read["brightest ink"] > max(read["a round hole"], read["gradient × digit"])
 assert abs(read["saliency"] - read["any ink"]) < 0.05
 
@@ -339,22 +378,31 @@ assert abs(read["saliency"] - read["any ink"]) < 0.05
 
 # %%
 def occluded(model):
-    """Occlusion's pictures of the 200 digits for a network that returns logits, (N, 28, 28)."""
-    return Occlusion(model).attribute(images, (1, 5, 5), (1, 2, 2), black, winner)[:, 0].double()
+    """Occlusion's pictures of the 200 digits, (N, 28, 28)."""
+    return (
+        Occlusion(model)
+        .attribute(images, (1, 5, 5), (1, 2, 2), black, winner)[:, 0]
+        .double()
+    )
 
 
 # %%
 others = {name: results.network(name).eval() for name in ("course", "best", "small")}
-borrowed = {name: still_read(occluded(other)).double() for name, other in others.items()}
+borrowed = {
+    name: still_read(occluded(other)).double() for name, other in others.items()
+}
 print(f"its own      {read['occlusion']:4.0%}")
 for name, left in borrowed.items():
     less = 100 * (kept["occlusion"] - left)[at]
     print(
-        f"{name:12} {left[at].mean():4.0%}  {less.mean():+3.0f} ± {1.96 * less.std() / 200**0.5:.0f} points"
+        f"{name:12} {left[at].mean():4.0%}  {less.mean():+3.0f} ± "
+        f"{1.96 * less.std() / 200**0.5:.0f} points"
     )
 
 # %%
-assert all(abs((kept["occlusion"] - left)[at].mean()) < 0.1 for left in borrowed.values())
+assert all(
+    abs((kept["occlusion"] - left)[at].mean()) < 0.1 for left in borrowed.values()
+)
 
 # %% [markdown]
 # Other networks' pictures take nearly as much from Model3 as its own: three gaps of a few points, none beyond chance.
@@ -369,14 +417,24 @@ assert all(abs((kept["occlusion"] - left)[at].mean()) < 0.1 for left in borrowed
 # %%
 white = images.max().item()
 empty = F.pad(torch.ones(20, 20), [4] * 4).bool() & (ink == 0)
-for name, picture in (("by saliency", trained["saliency"]), ("any", torch.rand(ink.shape))):
-    order = picture.masked_fill(~empty, -1).flatten(1).argsort(dim=1, descending=True, stable=True)
+for name, picture in (
+    ("by saliency", trained["saliency"]),
+    ("any", torch.rand(ink.shape)),
+):
+    order = (
+        picture.masked_fill(~empty, -1)
+        .flatten(1)
+        .argsort(dim=1, descending=True, stable=True)
+    )
     said = []
     for count in (5, 10, 20):
         whitened = images.flatten(1).scatter(1, order[:, :count], white).view_as(images)
-        said.append((logits_of(network)(whitened).argmax(1) == winner).double().mean().item())
+        said.append(
+            (logits_of(network)(whitened).argmax(1) == winner).double().mean().item()
+        )
     print(
-        f"{name:12} 5, 10, 20 pixels whitened: {said[0]:.0%}, {said[1]:.0%}, {said[2]:.0%} read as before"
+        f"{name:12} 5, 10, 20 pixels whitened: {said[0]:.0%}, {said[1]:.0%}, "
+        f"{said[2]:.0%} read as before"
     )
 
 # %% [markdown]

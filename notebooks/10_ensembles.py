@@ -57,6 +57,9 @@ print(f"one network: {errors} errors, mean {statistics.mean(errors):.1f}")
 # 9, 10 to 14. **Which share of a single network's errors does an ensemble of five avoid?**
 
 # %%
+guess = ""  # yours, in %
+
+# %%
 fives = [averaged(seeds[first : first + 5]) for first in (0, 5, 10)]
 print(f"five together: {[five.n_errors for five in fives]} errors")
 
@@ -69,7 +72,12 @@ print(f"accuracy {statistics.mean(accuracies):.2%}, 95% {low:.2%} to {high:.2%}"
 alone = [statistics.mean(errors[first : first + 5]) for first in (0, 5, 10)]
 fewer = [one - five.n_errors for one, five in zip(alone, fives, strict=True)]
 low, high = results.mean_interval(fewer)
-print(f"{statistics.mean(fewer):.1f} fewer than their members, 95% {low:.1f} to {high:.1f}")
+print(
+    f"{statistics.mean(fewer):.1f} fewer than their members, 95% {low:.1f} to "
+    f"{high:.1f}"
+)
+share = statistics.mean(fewer) / statistics.mean(alone)
+print(f"that is {share:.0%} of their errors; your guess: {guess or '–'}%")
 
 # %% [markdown]
 # Both intervals are Student's t over the three, for other seeds on these digits, and as wide as three values make
@@ -99,9 +107,12 @@ curves = {"mean of 50 draws": list(means.values())}
 curves |= {"third most": [values[-3] for values in found.values()]}
 curves |= {"third fewest": [values[2] for values in found.values()]}
 plots.keep(
-    plots.lines(counts, curves, xlabel="networks in the ensemble", ylabel="errors of 10,000"),
+    plots.lines(
+        counts, curves, xlabel="networks in the ensemble", ylabel="errors of 10,000"
+    ),
     "10_members",
-    "Errors against the number of members: a steep fall to three or five, then hardly any.",
+    "Errors against the number of members: a steep fall to three or five, then hardly "
+    "any.",
 )
 
 # %% [markdown]
@@ -114,24 +125,40 @@ plots.keep(
 # nearly all. **Of the digits that at least one of the fifteen misreads, what share do all of them misread?**
 
 # %%
+guess = ""  # yours, in %
+
+# %%
 missed = torch.stack([one.predictions != one.labels for one in seeds]).sum(0)
 doubtful = {error.index for error in LABEL_ERRORS}
 always = (missed == 15).nonzero().flatten().tolist()
 
 # %%
-print(f"{(missed > 0).sum()} digits are misread by one network or more, {len(always)} by all")
-print(f"{len(doubtful.intersection(always))} of these are among notebook 5's 15 doubtful labels")
+print(
+    f"{(missed > 0).sum()} digits are misread by one network or more, {len(always)} by "
+    f"all: {len(always) / (missed > 0).sum():.0%}; your guess: {guess or '–'}%"
+)
+print(
+    f"{len(doubtful.intersection(always))} of these are among notebook 5's 15 doubtful "
+    "labels"
+)
 
 # %%
-titles = [f"{test.labels[i]}{'?' * (i in doubtful)} → {seeds[0].predictions[i]}" for i in always]
-sheet = plots.images(test.images[always] / 255, titles, heading="label → what seed 0 reads")
+titles = [
+    f"{test.labels[i]}{'?' * (i in doubtful)} → {seeds[0].predictions[i]}"
+    for i in always
+]
+sheet = plots.images(
+    test.images[always] / 255, titles, heading="label → what seed 0 reads"
+)
 plots.keep(
-    sheet, "10_always", "The ten digits that all fifteen networks misread, six marked doubtful."
+    sheet,
+    "10_always",
+    "The ten digits that all fifteen networks misread, six marked doubtful.",
 )
 
 # %% [markdown]
 # The mean of all fifteen misreads them, too. (It need not: where the wrong answers differ, a mean can be right.) For
-# more than half of them people doubt the label as well, marked "?", so that to read them "rightly" would be no skill.
+# more than half of them people doubt the label as well, marked "?", so reading them "correctly" would prove nothing.
 #
 # ## Or one network of five times the size?
 #
@@ -140,7 +167,9 @@ plots.keep(
 # large one?**
 
 # %%
-wide = [evaluate(results.network("ensembles/WideNet", seed=seed), test) for seed in range(3)]
+wide = [
+    evaluate(results.network("ensembles/WideNet", seed=seed), test) for seed in range(3)
+]
 found = [[one.n_errors for one in group] for group in (wide, fives)]
 print(f"WideNet: {found[0]} errors, mean {statistics.mean(found[0]):.1f}")
 low, high = ttest_ind(*found).confidence_interval()
@@ -149,7 +178,10 @@ print(f"WideNet, less five together: 95% {low:.0f} to {high:.0f} errors")
 # %%
 for five, one in zip(fives, wide, strict=True):
     only_five, only_one, p = mcnemar(five, one)
-    print(f"{only_five} digits only the five misread, {only_one} only WideNet: p = {p:.2f}")
+    print(
+        f"{only_five} digits only the five misread, {only_one} only WideNet: p = "
+        f"{p:.2f}"
+    )
 
 # %% [markdown]
 # Three of each cannot tell: 37 errors on average here, 39.3 there (Student's 95% interval of the difference: −8 to
@@ -166,7 +198,11 @@ for five, one in zip(fives, wide, strict=True):
 # %%
 recipes = ("reference", "course", "small", "best", "fast")
 mixed = [evaluate(results.network(name), test) for name in recipes]
-print(", ".join(f"{name} {one.n_errors}" for name, one in zip(recipes, mixed, strict=True)))
+print(
+    ", ".join(
+        f"{name} {one.n_errors}" for name, one in zip(recipes, mixed, strict=True)
+    )
+)
 
 
 # %%

@@ -33,7 +33,9 @@ start_kernel = IPyNbFile.setup
 
 def pytest_addoption(parser):
     text = "run the notebooks with pixels and weights disturbed a little: see tools/disturb.py"
-    parser.addoption("--disturbed", type=int, choices=(1, 2, 3), metavar="DRAW", help=text)
+    parser.addoption(
+        "--disturbed", type=int, choices=(1, 2, 3), metavar="DRAW", help=text
+    )
 
 
 def pytest_configure(config):
@@ -49,7 +51,9 @@ def setup(self):
     start_kernel(self)
     if draw := self.config.option.disturbed:
         code = f"__import__('runpy').run_path({str(DISTURB)!r})['disturb']({draw})"
-        reply = self.kernel.kc.execute_interactive(code, store_history=False, timeout=300)
+        reply = self.kernel.kc.execute_interactive(
+            code, store_history=False, timeout=300
+        )
         assert reply["content"]["status"] == "ok", reply["content"]
 
 
@@ -72,7 +76,9 @@ def compare_outputs(self, test, ref, skip_compare=None):
         return False
     ours, theirs = pictures(test), pictures(ref)
     if len(ours) != len(theirs):
-        self.comparison_traceback = [f"{len(theirs)} pictures are stored, {len(ours)} were drawn"]
+        self.comparison_traceback = [
+            f"{len(theirs)} pictures are stored, {len(ours)} were drawn"
+        ]
         return False
     for number, (one, two) in enumerate(zip(ours, theirs, strict=True), start=1):
         difference = largest_difference(base64.b64decode(one), base64.b64decode(two))
