@@ -221,7 +221,7 @@ for name, speed in speeds.items():
 # The second pair: with twice the multiply-adds, Model1 is some 15% slower than Model3. With equally many,
 # FastNet is nearly twice as fast as CourseNet. One likely reason is that a processor multiplies fast and
 # fetches slowly: Model3 writes its maps and reads them again at seven ReLUs and seven BatchNorms, Model1 at
-# four ReLUs (in CourseNet and FastNet, BatchNorm follows a convolution directly and has been folded into it);
+# four ReLUs (in CourseNet and FastNet, most BatchNorms follow a convolution directly and have been folded into it);
 # and a depthwise layer of CourseNet uses each number that it fetches only nine times. **Count to
 # understand, time to decide.**
 #
@@ -235,8 +235,8 @@ assert torchsummary_total(table) == total
 print("\n".join(table.splitlines()[-12:-8]))
 
 # %% [markdown]
-# On two others they do not. `torchsummary` adds up the parameters of each *call* of a *layer*: so a
-# layer that is used twice counts twice, and a bare `nn.Parameter` is in no layer and not at all.
+# On two others they do not. `torchsummary` adds up the `weight` and `bias` at each *call* of a *layer*: so a
+# layer that is used twice counts twice, and a parameter by any other name does not count at all.
 
 
 # %%

@@ -306,7 +306,10 @@ print(f"{1 - len(CORRECTABLE) / len(test):.1%}")
 # the two; the number at each point says how many digits stand behind it, the bar is the 95% interval of
 # their accuracy. The bins are narrow near 1, where nearly all digits are. Confidence also predicts a number of
 # errors: a digit read with 90% confidence counts as a tenth of an error, and the sum over all digits is the number
-# that the network expects. **It makes 44 to 52. How many does it expect: fewer, as many, more?**
+# that the network expects. **It makes 52. How many does it expect?**
+
+# %%
+guess = ""  # yours, errors
 
 # %%
 edges = (0.0, 0.6, 0.8, 0.9, 0.99, 1.0)

@@ -148,8 +148,8 @@ print(f"the sum less the whole: {100 * excess:.2f} ± {100 * half:.2f} points")
 assert excess > half
 
 # %% [markdown]
-# Hardly: the interval just excludes zero. What can be said is that gains must not be added up, and that once one part is
-# there the others have little left to bring.
+# It is. Gains must not be added up: once one part is there, the others have little left to bring, and "it helps" depends
+# on what is there already.
 #
 # ## How far does it carry?
 #

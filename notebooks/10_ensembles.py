@@ -191,8 +191,8 @@ for five, one in zip(fives, wide, strict=True):
 #
 # ## The same recipe, or five?
 #
-# Networks that differ more should err on more different digits. Take five *recipes*, seed 0 of each. How alike two
-# networks' errors are is told by their correlation φ: 1 if they misread the same digits, 0 if the errors of one say
+# Networks that differ more should err on more different digits. Take five *recipes*, seed 0 of each. Their
+# correlation φ says how alike two networks' errors are: 1 if they misread the same digits, 0 if the errors of one say
 # nothing about the other's. **Which φ is larger, and which ensemble is better?**
 
 # %%
