@@ -13,7 +13,7 @@ import numpy as np
 
 from mnist_utils.errors import InputError
 from mnist_utils.jobs import archive
-from mnist_utils.jobs.place import Place, aws_errors, image_of, to_its_end
+from mnist_utils.jobs.place import Place, aws_errors, image_of, needs_toolkit, to_its_end
 from mnist_utils.jobs.prices import PRICES, QUOTED
 from mnist_utils.jobs.training import artifact
 from mnist_utils.serve import handlers
@@ -52,6 +52,10 @@ def deploy(
         from sagemaker.core.training.configs import SourceCode
         from sagemaker.serve import ModelBuilder
 
+    if place.rehearsal:
+        needs_toolkit(
+            "an endpoint", "sagemaker-inference==1.10.1", "sagemaker-pytorch-inference==2.0.25"
+        )
     uri = artifact(place, job)
     name = f"{place.prefix}-{secrets.token_hex(4)}"
     _must_be_new(place, name)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from errno import ENOSPC
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 from mnist_utils.command import Stop
@@ -182,6 +183,25 @@ def image_of(place: Place, scope: str, instance_type: str) -> str:
     return image_uris.retrieve(
         framework, place.region, version=version, instance_type=instance_type, image_scope=scope
     )
+
+
+def needs_toolkit(what: str, *pins: str) -> None:
+    """Raise InputError where AWS's toolkit that rehearses `what` is not installed.
+
+    They are source packages, one of them in C: Studio's overlay and machines without a compiler go
+    without.
+    """
+    missing = []
+    for pin in pins:
+        try:
+            distribution(pin.split("==")[0])
+        except PackageNotFoundError:
+            missing.append(pin)
+    if missing:
+        raise InputError(
+            f"the rehearsal of {what} runs AWS's own toolkit, which is not installed here: "
+            f"`pip install {' '.join(missing)}`"
+        )
 
 
 @contextmanager

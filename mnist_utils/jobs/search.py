@@ -1,12 +1,11 @@
 """A search for the best hyperparameters: SageMaker's own tuner, and who won."""
 
 import secrets
-from importlib.util import find_spec
 
 from mnist_utils.config import TrainConfig
 from mnist_utils.errors import InputError
 from mnist_utils.jobs import archive, training
-from mnist_utils.jobs.place import Place, aws_errors, image_of, to_its_end
+from mnist_utils.jobs.place import Place, aws_errors, image_of, needs_toolkit, to_its_end
 from mnist_utils.jobs.prices import price
 from mnist_utils.train import container
 from mnist_utils.train.progress import PATTERNS
@@ -73,11 +72,8 @@ def _checked(place: Place, hyperparameters, ranges, jobs: int, at_once: int) -> 
     """The ranges as AWS takes them, or InputError: nothing has been uploaded yet."""
     if not hyperparameters.get("validation"):
         raise InputError("set validation, for instance 5000: nobody tunes on the test digits")
-    if place.rehearsal and not find_spec("sagemaker_training"):
-        raise InputError(
-            "a rehearsed search runs its trials by AWS's toolkit, which is not installed here: "
-            "`pip install sagemaker-training==5.1.4` (it takes a C compiler, on Linux)"
-        )
+    if place.rehearsal:
+        needs_toolkit("a search", "sagemaker-training==5.1.4")  # it takes a C compiler, on Linux
     if not 1 <= at_once <= jobs:
         raise InputError(f"jobs={jobs!r}, at_once={at_once!r}: 1 or more, and no more at once")
     ranges = {name: _range(name, values) for name, values in ranges.items()}

@@ -74,7 +74,9 @@ from scipy.stats import binom
 
 for rate in (0.994, 0.995):
     share = binom.cdf(30, 5_000, 1 - rate)
-    print(f"true rate {rate:.1%}: at most 30 errors of 5,000 in {share:.0%} of the looks")
+    print(
+        f"true rate {rate:.1%}: at most 30 errors of 5,000 in {share:.0%} of the looks"
+    )
 
 # %% [markdown]
 # The test digits are looked at once, when your teacher grades the class. You never see them: choose on
@@ -100,7 +102,9 @@ QUICK = True
 
 # %%
 models.NETWORKS["mine"] = models.CourseNet
-settings = replace(RECIPES["course"], model="mine", epochs=15, validation=5_000, evaluate_every=1)
+settings = replace(
+    RECIPES["course"], model="mine", epochs=15, validation=5_000, evaluate_every=1
+)
 if QUICK:
     settings = replace(settings, epochs=2, subset=6_000, share=1.0)
 out = Path(tempfile.mkdtemp()) if QUICK else Path("submission/runs/first")

@@ -35,7 +35,7 @@ from mnist_utils.files import PACKAGE
 from mnist_utils.jobs import archive, inventory, training
 from mnist_utils.jobs import endpoint as endpoints
 from mnist_utils.jobs.__main__ import _clean, _list, main
-from mnist_utils.jobs.place import IMAGES, LIBRARIES, aws_errors
+from mnist_utils.jobs.place import IMAGES, LIBRARIES, aws_errors, needs_toolkit
 from mnist_utils.rehearsal import permissions
 from mnist_utils.train import options, train
 from mnist_utils.weights import load_network, load_tensors
@@ -328,6 +328,11 @@ def test_a_dry_run_prints_the_price_and_the_request_and_starts_nothing(place, ca
     assert request["HyperParameters"]["recipe"] == "fast"
     assert "pytorch-training:2.10.0-gpu" in request["AlgorithmSpecification"]["TrainingImage"]
     assert set(place.rehearsal.jobs) == before
+
+
+def test_a_toolkit_that_a_rehearsal_lacks_is_named():
+    with pytest.raises(InputError, match=r"an endpoint .* `pip install no-such==1 none-such==2`"):
+        needs_toolkit("an endpoint", "no-such==1", "numpy==1.0", "none-such==2")
 
 
 with_toolkit = pytest.mark.skipif(
