@@ -10,7 +10,7 @@ import json
 import math
 import statistics
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -240,3 +240,24 @@ def summary(name: str, folder: Path = RESULTS) -> dict:
         "cpu_seconds": statistics.median(run["cpu_seconds"] for run in seeds),
         "date": max(run["date"] for run in seeds),
     }
+
+
+def line(name: str, folder: Path = RESULTS) -> str:
+    """Parameters, accuracy ± standard deviation and seeds of a configuration, in words."""
+    row = summary(name, folder)
+    spread = "" if row["deviation"] is None else f" ± {100 * row['deviation']:.2f}"
+    return f"{row['parameters']:6,} parameters, {100 * row['mean']:.2f}{spread}%, n = {row['n']}"
+
+
+def curve(at: Sequence, names: Iterable[str], folder: Path = RESULTS) -> tuple[list, list, list]:
+    """Where, mean accuracies and standard deviations of configurations, as `plots` draws them."""
+    rows = [summary(name, folder) for name in names]
+    return list(at), [row["mean"] for row in rows], [row["deviation"] or 0 for row in rows]
+
+
+def spent(study: str, folder: Path = RESULTS) -> str:
+    """How many trainings a study took, and how many CPU minutes, in words."""
+    files = (file for file in (folder / study).glob("*.json") if ".history" not in file.name)
+    trainings = [run for file in files for run in runs(f"{study}/{file.stem}", folder)]
+    minutes = sum(run["cpu_seconds"] for run in trainings) / 60
+    return f"{study}: {len(trainings)} trainings, {minutes:.0f} CPU minutes"

@@ -238,7 +238,7 @@ for label, pair in asked.items():
 #
 # ## Another optimizer, at two rates
 #
-# `course` trains most of its filters with Muon (notebook 2a). [The results](../results/README.md) say what Adam alone does at the rate
+# `course` trains most of its filters with Muon, momentum whose step is made equally large in all directions of a layer's weights. [The results](../results/README.md) say what Adam alone does at the rate
 # that was chosen beside Muon, 0.02. Is that fair to Adam? Here it is at half of that, too, five seeds each: first mean ±
 # standard deviation, then the difference from `course`, ± half of Welch's 95% interval.
 

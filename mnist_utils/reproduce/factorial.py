@@ -113,6 +113,28 @@ DESIGNS = [
     for size, (first, others) in zip(SIZES, widths, strict=True)
 ]
 
+
+def family(notation: str, way: str) -> list[Design]:
+    """All designs that differ from this one by their way's change alone."""
+    (one,) = (d for d in DESIGNS if (d.way, d.notation) == (way, notation))
+    return [d for d in DESIGNS if d.family == one.family]
+
+
+def wider(way: str, low: int, high: int, size: int = SIZES[0]) -> list[tuple[str, str]]:
+    """Pairs of one family that see `low` and `high` pixels, as they lie in `results/`."""
+    some = [d for d in DESIGNS if (d.way, d.size) == (way, size)]
+    lows, highs = ([d for d in some if d.field == field] for field in (low, high))
+    return [(a.name, b.name) for a in lows for b in highs if a.family == b.family]
+
+
+def deeper(depth: int, size: int = SIZES[0]) -> list[tuple[str, str]]:
+    """Pairs of equal field and size, the second with two 1×1 convolutions more."""
+    some = {d.name: d for d in DESIGNS if d.size == size}.values()
+    by_shape = {d.shape: d.name for d in some}
+    more = {d.name: by_shape.get(f"{d.shape}-C1-C1") for d in some if d.depth == depth}
+    return [pair for pair in more.items() if pair[1]]
+
+
 # The object's size: the same networks of about 3,000 parameters, trained on digits of three sizes
 # on one canvas, to ask whether the field that is enough follows the object.
 CANVAS = 40  # pixels
@@ -135,6 +157,13 @@ OBJECTS = {
         "12C3-MP2-12C3p1d2-12C3p5d6-12C1": 36,
     },
 }
+
+
+def on_canvas(way: str, side: int) -> dict[int, str]:
+    """Where a way's networks on images of this side lie in `results/`, by field."""
+    return {field: f"objects/{side}_{name}" for name, field in OBJECTS[way].items()}
+
+
 # Of these three seeds: does a small field cost large digits more than small ones, and what do small
 # ones gain beyond their size?
 JUDGED_OBJECTS = [

@@ -9,6 +9,7 @@ and `cut` were not.
 
 import json
 
+import numpy as np
 import torch
 
 from mnist_utils import command, data, results
@@ -51,6 +52,20 @@ def probes(name: str, seed: int) -> list[dict]:
         rows.append(row)
         print(row, flush=True)
     return rows
+
+
+def by_layer(name: str, reading: str) -> tuple[list[int], list[float], list[float]]:
+    """Fields of a network's layers, and stored accuracies of the probe on means or on the grid.
+
+    Mean and standard deviation over seeds; of one seed the deviation is 0.
+    """
+    by_field = {}
+    for row in json.loads((RESULTS / "probes.json").read_text()):
+        if row["name"] == name:
+            by_field.setdefault(row["field"], []).append(row[reading])
+    seeds = by_field.values()
+    deviations = [float(np.std(some, ddof=len(some) > 1)) for some in seeds]
+    return list(by_field), [float(np.mean(some)) for some in seeds], deviations
 
 
 def main() -> None:
