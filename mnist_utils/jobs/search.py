@@ -72,14 +72,14 @@ def _checked(place: Place, hyperparameters, ranges, jobs: int, at_once: int) -> 
     """The ranges as AWS takes them, or InputError: nothing has been uploaded yet."""
     if not hyperparameters.get("validation"):
         raise InputError("set validation, for instance 5000: nobody tunes on the test digits")
-    if place.rehearsal:
-        needs_toolkit("a search", "sagemaker-training==5.1.4")  # it takes a C compiler, on Linux
     if not 1 <= at_once <= jobs:
         raise InputError(f"jobs={jobs!r}, at_once={at_once!r}: 1 or more, and no more at once")
     ranges = {name: _range(name, values) for name, values in ranges.items()}
     for end in (0, -1):
         ends = {name: values[end] for name, values in ranges.items()}
         training.check_hyperparameters(hyperparameters | ends)
+    if place.rehearsal:
+        needs_toolkit("a search", "sagemaker-training==5.1.4")  # it takes a C compiler, on Linux
     return ranges
 
 
