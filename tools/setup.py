@@ -64,7 +64,7 @@ for d in distributions():
     there.setdefault(canonicalize_name(d.name), d.version)
 for line in open(sys.argv[1]):
     if line.strip() and not line.startswith(("#", " ")):
-        pin = Requirement(line)
+        pin = Requirement(line.strip())
         if pin.marker and not pin.marker.evaluate():
             continue
         name = canonicalize_name(pin.name)

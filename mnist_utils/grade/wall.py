@@ -72,7 +72,7 @@ def check(wanted: bool) -> None:
     if wanted and not stands():
         raise InputError(
             "no wall can be built here (bubblewrap, on Linux), and students' code would run as "
-            "you; if you trust the class, say --no-wall"
+            "you; if you trust the class, or the work is your own, say --no-wall"
         )
 
 

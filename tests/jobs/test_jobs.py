@@ -746,10 +746,14 @@ def test_whatever_the_libraries_raise_is_one_line():
         raise ZeroDivisionError  # a bug keeps its traceback
 
 
+SEARCHED = QUICK | {"validation": 5000}
+
+
 @pytest.mark.parametrize(
     ("verb", "given"),
     [
-        ("submit", (QUICK,)), ("tune", (QUICK | {"validation": 5000}, {"lr": (0.01, 0.1)})),
+        ("submit", (QUICK,)),
+        pytest.param("tune", (SEARCHED, {"lr": (0.01, 0.1)}), marks=with_toolkit),
         ("running", ()), ("clean", ()), ("fetch", ("mnist-you-x", "nowhere")),
         ("invoke", ("mnist-you-x", np.zeros((1, 28, 28)))),
         *[(verb, ("mnist-you-x",)) for verb in (
@@ -780,6 +784,7 @@ ONLY_ON_AWS = {
 }  # fmt: skip
 
 
+@with_toolkit  # without it no search is called
 def test_the_policy_allows_nothing_that_is_not_called_and_gives_reasons(place, job, model, asked):
     """Of the whole file: run alone, this one misses calls that the others make."""
     allowed = set()

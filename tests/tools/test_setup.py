@@ -116,6 +116,14 @@ def test_on_a_full_disk_or_over_a_torch_too_old_nothing_is_built(monkeypatch, tm
             setup.check()
 
 
+def test_a_whole_environment_lacks_nothing_by_its_own_pip(monkeypatch):
+    """After `git pull` the installed pip reads the lock; the one of the first run was older."""
+    setup = loaded(monkeypatch)
+    words = [sys.executable, "-c", setup.MISSING, ROOT / "requirements.lock", ""]
+    lacking = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    assert [pin for pin in lacking.splitlines() if not pin.startswith(setup.FROM_C)] == []
+
+
 def test_over_a_torch_only_what_is_lacking_or_too_old_is_installed(checkout):
     """The lock asks for less than is there, for as much, for torch's own, and for nothing more."""
     lock = checkout / "tools/studio/requirements.lock"
