@@ -325,7 +325,7 @@ for name, network in (("rate 0.003", net), ("rate 0.3", broken)):
 # of four steps:
 
 # %%
-models.conv_relu_norm(1, 10)
+[type(step).__name__ for step in models.conv_relu_norm(1, 10)]
 
 # %% [markdown]
 # Two of them are new. **BatchNorm** shifts and scales every channel to mean 0 and deviation 1, over the digits of a batch

@@ -61,8 +61,12 @@ boxes = {
     "the last": ((12, 14), (12, 14)),
     "all nine": ((10, 14), (10, 14)),
 }
+ax = plots.fields_on_digit(seven, boxes)
+ax.set(
+    xlim=(3.5, 21.5), ylim=(21.5, 3.5), xticks=range(4, 22, 4), yticks=range(4, 22, 4)
+)
 plots.keep(
-    plots.fields_on_digit(seven, boxes),
+    ax,
     "02_overlap",
     "On a seven, two squares of 3 pixels that share one, in the corners of one of 5.",
 )

@@ -43,7 +43,7 @@ from mnist_utils.evaluate import evaluate
 # The recipe `course` turns digits by up to 12°, moves them by up to 1.5 pixels, makes them up to 12% larger or
 # smaller in each direction, slants them (*shear*) by up to 9°, and bends them (*elastic distortion*) by about 0.6 pixels.
 # The source cuts one to three *holes* into half of the digits; on black they do not show. Each alone, at the strength
-# of its recipe, on five digits:
+# of its recipe, on five digits, and in orange where each was:
 
 # %%
 parts = ("rotation", "shift", "scale", "shear", "elastic", "holes")
@@ -59,11 +59,14 @@ for part in parts:
 
 # %%
 titles = [title for name in ("as they are", *parts) for title in (name, "", "", "", "")]
+digits = torch.cat(rows)[:, 0]
 plots.keep(
-    plots.images(torch.cat(rows)[:, 0], titles, columns=5),
+    plots.images(
+        digits, titles, columns=5, outlines=five[:, 0].repeat(len(rows), 1, 1)
+    ),
     "06_parts",
     "Five digits as they are, then turned, moved, scaled, slanted, bent, and with "
-    "holes.",
+    "holes, each with its old outline.",
 )
 
 # %% [markdown]

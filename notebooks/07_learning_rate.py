@@ -66,6 +66,11 @@ ax = plots.lines(
     rates, {"mean of ten": smooth}, xlabel="learning rate", ylabel="loss, nats"
 )
 ax.set(xscale="log", ylim=(0, 3))
+ax.axvspan(0.01, 0.07, alpha=0.15, label="low and level")
+for rate, what in ((3e-5, " begins to fall"), (0.35, " rises")):
+    ax.axvline(rate, linestyle=":", linewidth=1)
+    ax.text(rate, 2.6, what, fontsize=9, color=plots.GREY)
+ax.legend(frameon=False)
 plots.keep(
     ax,
     "07_range_test",

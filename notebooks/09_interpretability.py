@@ -59,23 +59,22 @@ black = images.min().item()
 # %% [markdown]
 # ## Filters, and what they find
 #
-# The first layer's ten kernels, and the map that each makes of a seven, before ReLU. Grey is 0, white positive,
-# black negative; the frame around a map is no part of it. **Which of them would you call an edge detector?**
+# The first layer's ten kernels, and the map that each makes of a seven, before ReLU. White is 0, red positive, blue
+# negative. **Which of them would you call an edge detector?**
 
 # %%
 kernels = network.block1[0][0].weight.detach()  # (10, 1, 3, 3)
 large = F.interpolate(kernels, size=(28, 28), mode="nearest")[:, 0]
 found = explain.output_of(network, images[:1], "block1.0.0").detach()[0]
-found = F.pad(found, [1] * 4)
-sheet = (
-    torch.cat([large / (2 * large.abs().max()), found / (2 * found.abs().max())]) + 0.5
+found = F.pad(found, [1] * 4, value=torch.nan)
+signed = torch.cat(
+    [large / large.abs().max(), found / found[:, 1:-1, 1:-1].abs().max()]
 )
 
 # %%
+titles = [f"{what} {i}" for what in ("filter", "map") for i in range(10)]
 plots.keep(
-    plots.images(
-        sheet, [f"filter {i}" for i in range(10)] + [f"map {i}" for i in range(10)]
-    ),
+    plots.images(torch.zeros_like(signed), titles, over=signed),
     "09_filters",
     "Ten kernels of 3×3 and below each the map it makes of a seven: edges of several "
     "directions.",
@@ -106,20 +105,23 @@ shown = range(4)
 winner = logits.argmax(1)
 cells = torch.stack([activation[i, winner[i]] for i in shown])
 print("the seven's nine cells:", *[f"{cell:.0f}" for cell in cells[0].flatten()])
-cells = cells.clamp(min=0) / cells.amax((1, 2), True)  # black is 0 or less
-true = torch.zeros(4, 28, 28)
+cells = cells / cells.amax((1, 2), True)  # the strongest is 1, and red
+true = torch.full((4, 28, 28), torch.nan)
 true[:, 11:17, 11:17] = cells.repeat_interleave(2, 1).repeat_interleave(2, 2)
 
 # %%
 blown_up = F.interpolate(cells[:, None], size=(28, 28), mode="bilinear")[:, 0]
-sheet = torch.cat([test.images[:4] / 255, true, blown_up])
+digits = (test.images[:4] / 255).repeat(2, 1, 1)
 plots.keep(
     plots.images(
-        sheet, ["digit"] * 4 + ["its nine cells"] * 4 + ["blown up"] * 4, columns=4
+        digits,
+        ["nine cells"] * 4 + ["blown up"] * 4,
+        columns=4,
+        over=torch.cat([true, blown_up]),
     ),
     "09_class_activation",
-    "Four digits; their nine cells as a small square in the middle; the same blown up "
-    "to the image.",
+    "Four digits with their nine cells, a small square in the middle; the same blown "
+    "up over the image.",
 )
 
 # %% [markdown]

@@ -103,13 +103,11 @@ means = {count: statistics.mean(values) for count, values in found.items()}
 print("  ".join(f"{count}: {mean:.1f}" for count, mean in means.items()))
 
 # %%
-curves = {"mean of 50 draws": list(means.values())}
-curves |= {"third most": [values[-3] for values in found.values()]}
-curves |= {"third fewest": [values[2] for values in found.values()]}
+ends = [[values[place] for values in found.values()] for place in (2, -3)]
+axes = {"xlabel": "networks in the ensemble", "ylabel": "errors of 10,000"}
+mean_of = {"mean of 50 draws": list(means.values())}
 plots.keep(
-    plots.lines(
-        counts, curves, xlabel="networks in the ensemble", ylabel="errors of 10,000"
-    ),
+    plots.lines(counts, mean_of, bands={"all but two on each side": ends}, **axes),
     "10_members",
     "Errors against the number of members: a steep fall to three or five, then hardly "
     "any.",

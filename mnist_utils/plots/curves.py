@@ -6,6 +6,8 @@ from matplotlib.ticker import FixedLocator, LogLocator, NullLocator, PercentForm
 
 from mnist_utils.plots.style import BLUE, GREY, RED, styled
 
+MARKERS, DASHES = "os^DvPX*", ("-", "--", "-.", ":")  # beside colours, for those who see none
+
 
 @styled
 def lines(
@@ -16,18 +18,24 @@ def lines(
     xlabel: str = "epoch",
     percent: bool = False,
     logarithmic: bool = False,
+    bands: dict | None = None,
     ax=None,
 ):
     """Draw values against where they were measured, one line per name; `percent`: fractions.
 
-    Up to 50 values are marked by dots; `logarithmic` are both axes, with a tick at every value.
+    Lines differ in colour and in marker, or, of more than 50 values, in dashes. `logarithmic` are
+    both axes, with a tick at every value. `bands` maps a name, for the legend, to (low, high): the
+    area between is shaded.
     """
     if ax is None:
         _, ax = plt.subplots()
+    few = len(at) <= 50
     for number, (name, values) in enumerate(series.items()):
-        dash = "--" if number > 5 else "-"  # the colours begin anew
-        marker = "o" if len(at) <= 50 else ""
-        ax.plot(at, values, dash, marker=marker, markersize=3 if len(at) > 1 else 7, label=name)
+        dash = "-" if few else DASHES[number % len(DASHES)]
+        marker = MARKERS[number % len(MARKERS)] if few else ""
+        ax.plot(at, values, dash, marker=marker, markersize=5 if len(at) > 1 else 7, label=name)
+    for name, (low, high) in (bands or {}).items():
+        ax.fill_between(at, low, high, color=GREY, alpha=0.2, linewidth=0, label=name)
     if logarithmic:
         ax.set(xscale="log", yscale="log")
         ax.set_xticks(at, [f"{value:,}" for value in at])
@@ -161,14 +169,24 @@ def seeds(rows, *, mark: tuple[str, float], xlabel: str, ax=None):
 
 @styled
 def frontier(rows, *, ylabel: str, ax=None):
-    """Draw (label, parameters, errors, low, high): a point and its interval each; both axes log."""
+    """Draw (label, parameters, errors, low, high): a point and its interval each; both axes log.
+
+    The frontier, those that no smaller network matches, is a line with full points, the rest grey.
+    """
     if ax is None:
         _, ax = plt.subplots(figsize=(8, 5))
-    for label, parameters, value, low, high in rows:
-        ax.plot([parameters] * 2, [low, high], color=BLUE, lw=3, alpha=0.4)
-        ax.plot(parameters, value, "o", color=BLUE)
+    best = [row for row in rows if all(row[2] <= other[2] for other in rows if other[1] <= row[1])]
+    best.sort(key=lambda row: row[1])
+    where, errors = [row[1] for row in best], [row[2] for row in best]
+    ax.step(where, errors, where="post", color=BLUE, label="frontier")
+    for row in rows:
+        label, parameters, value, low, high = row
+        colour, mark = (BLUE, "o") if row in best else (GREY, "s")
+        ax.plot([parameters] * 2, [low, high], color=colour, lw=3, alpha=0.4)
+        ax.plot(parameters, value, mark, color=colour)
         ax.annotate(label, (parameters, value), xytext=(6, 3), textcoords="offset points",
                     fontsize=9)  # fmt: skip
+    ax.legend(title="bars: 95% over seeds", loc="upper right")
     ax.set(xscale="log", yscale="log", xlabel="parameters", ylabel=ylabel)
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_locator(LogLocator(subs=(1, 2, 5)))

@@ -9,21 +9,35 @@ Box = tuple[tuple[float, float], tuple[float, float]]  # ((top, bottom), (left, 
 
 
 @styled
-def images(digits, titles=None, *, heading="", columns: int = 10, vmin=0.0, vmax=1.0):
-    """Draw digits `(N, 28, 28)` as a sheet, one title each, one heading over all; the figure."""
+def images(digits, titles=None, *, heading="", columns: int = 10, over=None, outlines=None):
+    """Draw digits `(N, 28, 28)` as a sheet, one title each, one heading over all; the figure.
+
+    `over` are signed values `(N, 28, 28)` from -1, blue, over 0, white, to 1, red, drawn on top;
+    nothing where they are NaN. `outlines` are other digits, whose edges are drawn in orange.
+    """
     digits = np.asarray(digits)
     side, above, between = 28, 2 if titles is None else 8, 2  # pixels of a digit
     rows = max(1, -(-len(digits) // columns))
     shape = rows * (side + above), columns * (side + between) - between
     sheet = np.ma.array(np.zeros(shape), mask=True)  # masked: as transparent as the page
+    signed, edges = sheet.copy(), np.zeros(shape)
     figure, ax = plt.subplots(figsize=(columns, columns * sheet.shape[0] / sheet.shape[1] + 0.3))
     for position, digit in enumerate(digits):
         top, left = position // columns * (side + above), position % columns * (side + between)
-        sheet[top + above : top + above + side, left : left + side] = digit
+        place = slice(top + above, top + above + side), slice(left, left + side)
+        sheet[place] = digit
+        if over is not None:
+            signed[place] = np.ma.masked_invalid(over[position])
+        if outlines is not None:
+            edges[place] = outlines[position]
         if titles is not None:
             middle = left + (side - 1) / 2
             ax.text(middle, top + above - 2, titles[position], ha="center", va="bottom", fontsize=9)
-    ax.imshow(sheet, vmin=vmin, vmax=vmax, interpolation="nearest")
+    ax.imshow(sheet, vmin=0, vmax=1, interpolation="nearest")
+    if over is not None:
+        ax.imshow(signed, cmap="RdBu_r", vmin=-1, vmax=1, alpha=0.8, interpolation="nearest")
+    if outlines is not None:
+        ax.contour(edges, levels=[0.5], colors=[ORANGE], linewidths=1)
     ax.set_title(heading, fontsize=11)
     ax.axis("off")
     return figure
