@@ -1,13 +1,16 @@
 """What was measured, and what the source claims: `results/`, read.
 
-`results/STUDY/NAME.json` holds every seed of a configuration; `NAME.safetensors` and
-`NAME.history.json`, where kept, the weights and the epochs of seed 0, `NAME-1.safetensors` the
-weights of seed 1. A name without a study is a
-recipe's: `course` is `recipes/course`.
+`results/STUDY.json` holds a study: of each configuration what differs from `TrainConfig`'s
+defaults, every seed, a line each, and, where weights are kept, the epochs of seed 0.
+`results/STUDY/NAME.safetensors` are the weights of seed 0, `NAME-1.safetensors` those of seed 1. A
+name without a study is a recipe's: `course` is `recipes/course`.
 """
 
+import fcntl
+import functools
 import json
 import math
+import os
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -19,8 +22,9 @@ from scipy import stats
 from torch import nn
 
 from mnist_utils import weights
+from mnist_utils.config import TrainConfig
 from mnist_utils.errors import InputError
-from mnist_utils.files import RESULTS
+from mnist_utils.files import RESULTS, write_atomically
 
 # The README this course began from: one run, no seed, no interval.
 SOURCE = {
@@ -31,25 +35,37 @@ SOURCE = {
 }
 
 
-def path(name: str, suffix: str = ".json", folder: Path = RESULTS) -> Path:
-    """Where a configuration's file lies: `course` with ".json" is recipes/course.json."""
-    return folder / f"{name if '/' in name else f'recipes/{name}'}{suffix}"
+def study_and_name(name: str) -> tuple[str, str]:
+    """`course` is of the study "recipes", by the name "course"."""
+    study, _, rest = name.rpartition("/")
+    return study or "recipes", rest
 
 
 def weights_path(name: str, seed: int = 0, folder: Path = RESULTS) -> Path:
     """Where a seed's weights lie: recipes/course.safetensors, recipes/course-1.safetensors."""
-    return path(name, f"-{seed}.safetensors" if seed else ".safetensors", folder)
+    study, name = study_and_name(name)
+    return folder / study / f"{name}{f'-{seed}' if seed else ''}.safetensors"
+
+
+def names(study: str, folder: Path = RESULTS) -> list[str]:
+    """The configurations of a study that were measured: `sweep/…`."""
+    return [f"{study}/{name}" for name in _study(study, folder)]
 
 
 def read(name: str, folder: Path = RESULTS) -> dict | None:
-    """A configuration's stored measurements, or None.
+    """A configuration's stored measurements: `config`, `runs`, perhaps `history`; or None.
 
     Raises
     ------
     InputError
-        The file is not JSON.
+        The study's file is not JSON.
     """
-    return _json(path(name, folder=folder))
+    study, rest = study_and_name(name)
+    if (stored := _study(study, folder).get(rest)) is None:
+        return None
+    config = TrainConfig.from_dict(stored["config"]).to_dict()
+    del config["seed"]  # each run has its own
+    return stored | {"config": config}
 
 
 def runs(name: str, folder: Path = RESULTS) -> list[dict]:
@@ -60,7 +76,7 @@ def runs(name: str, folder: Path = RESULTS) -> list[dict]:
     InputError
         Nothing of that name was measured.
     """
-    return _measured(name, read(name, folder))["runs"]
+    return _kept(name, "runs", folder)
 
 
 def history(name: str, folder: Path = RESULTS) -> dict:
@@ -71,22 +87,66 @@ def history(name: str, folder: Path = RESULTS) -> dict:
     InputError
         No history of that name is kept.
     """
-    return _measured(name, _json(path(name, ".history.json", folder)))
+    return _kept(name, "history", folder)
 
 
-def _json(file: Path) -> dict | None:
+def add(name: str, config: dict, run: dict, history: dict | None, folder: Path = RESULTS) -> None:
+    """Store a seed's run. Several processes may do so at once: each reads what is there anew."""
+    study, rest = study_and_name(name)
+    default = TrainConfig().to_dict()
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        stored = dict(_study(study, folder))
+        entry = stored.get(rest, {"runs": []})
+        others = [one for one in entry["runs"] if one["seed"] != run["seed"]]
+        stored[rest] = entry | {
+            "config": {key: config[key] for key in default if config[key] != default[key]},
+            "runs": sorted([*others, run], key=lambda one: one["seed"]),
+        }
+        if history:
+            stored[rest]["history"] = history
+        write_atomically(folder / f"{study}.json", _text(stored))
+    finally:
+        os.close(lock)
+
+
+def _text(study: dict) -> str:
+    """JSON with a line for each run, so that a new one is one line of a diff."""
+    entries = []
+    for name, stored in sorted(study.items()):
+        runs = ",\n".join(f"   {json.dumps(run)}" for run in stored["runs"])
+        parts = [f'"config": {json.dumps(stored["config"])}', f'"runs": [\n{runs}\n  ]']
+        if "history" in stored:
+            parts.append(f'"history": {json.dumps(stored["history"])}')
+        entries.append(f" {json.dumps(name)}: {{\n  " + ",\n  ".join(parts) + "\n }")
+    return "{\n" + ",\n".join(entries) + "\n}\n"
+
+
+def _study(study: str, folder: Path) -> dict:
+    """Name -> what is stored of it, to be read and not changed."""
+    file = folder / f"{study}.json"
+    try:
+        about = file.stat()
+    except FileNotFoundError:
+        return {}
+    return _parsed(file, about.st_ino, about.st_mtime_ns)  # another file or time: read anew
+
+
+@functools.lru_cache(maxsize=32)
+def _parsed(file: Path, *_: int) -> dict:
     try:
         return json.loads(file.read_text())
-    except FileNotFoundError:
-        return None
     except ValueError as error:
         raise InputError(f"{file} is not JSON ({error}); restore or delete it") from None
 
 
-def _measured(name: str, stored: dict | None) -> dict:
-    if stored is None:
+def _kept(name: str, part: str, folder: Path):
+    stored = read(name, folder)
+    if stored is None or part not in stored:
         raise InputError(f"{name!r} is not measured: `python -m mnist_utils.reproduce {name}`")
-    return stored
+    return stored[part]
 
 
 def network(name: str, folder: Path = RESULTS, seed: int = 0) -> nn.Module:
@@ -257,7 +317,6 @@ def curve(at: Sequence, names: Iterable[str], folder: Path = RESULTS) -> tuple[l
 
 def spent(study: str, folder: Path = RESULTS) -> str:
     """How many trainings a study took, and how many CPU minutes, in words."""
-    files = (file for file in (folder / study).glob("*.json") if ".history" not in file.name)
-    trainings = [run for file in files for run in runs(f"{study}/{file.stem}", folder)]
+    trainings = [run for name in names(study, folder) for run in runs(name, folder)]
     minutes = sum(run["cpu_seconds"] for run in trainings) / 60
     return f"{study}: {len(trainings)} trainings, {minutes:.0f} CPU minutes"

@@ -24,7 +24,7 @@ def test_committed_weights_give_the_committed_numbers():
     wrong = []
     for name in WEIGHTS:
         history = results.history(name)
-        _, about = weights.load_tensors(results.path(name, ".safetensors"))
+        _, about = weights.load_tensors(results.weights_path(name))
         model = results.network(name)
         result = evaluate(model, splits(TrainConfig.from_dict(about["config"]), None)[1])
         true = {

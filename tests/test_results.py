@@ -9,8 +9,9 @@ from mnist_utils.errors import InputError
 
 
 def test_a_bare_name_is_a_recipe_s():
-    assert results.path("course") == results.path("recipes/course")
-    assert results.path("ladder/Model1", ".json").parts[-3:] == ("results", "ladder", "Model1.json")
+    assert results.runs("course") == results.runs("recipes/course")
+    model1 = results.weights_path("ladder/Model1", seed=1)
+    assert model1.parts[-3:] == ("results", "ladder", "Model1-1.safetensors")
 
 
 def test_what_is_not_measured_or_not_json_is_named(tmp_path):
@@ -18,9 +19,8 @@ def test_what_is_not_measured_or_not_json_is_named(tmp_path):
         results.runs("magic")
     with pytest.raises(InputError, match="'magic' is not measured"):
         results.history("magic")
-    (tmp_path / "recipes").mkdir()
-    (tmp_path / "recipes" / "broken.json").write_text("{")
-    with pytest.raises(InputError, match=r"broken\.json is not JSON"):
+    (tmp_path / "recipes.json").write_text("{")
+    with pytest.raises(InputError, match=r"recipes\.json is not JSON"):
         results.read("broken", tmp_path)
 
 
@@ -61,10 +61,11 @@ def test_the_interval_of_both_is_that_of_a_bootstrap_that_draws_seeds_and_digits
 def test_a_difference_is_one_of_two_groups_by_hand(tmp_path):
     """Means 0.94 and 0.91; squared errors 1e-4 and 1e-4, so t = 0.03 / 0.01414 with 2 degrees."""
     accuracies = {"one": {0: 0.93, 1: 0.95}, "two": {0: 0.92, 1: 0.90}}
-    for name, seeds in accuracies.items():
-        runs = [{"seed": seed, "held_out_accuracy": value} for seed, value in seeds.items()]
-        (tmp_path / "study").mkdir(exist_ok=True)
-        (tmp_path / "study" / f"{name}.json").write_text(json.dumps({"runs": runs}))
+    study = {
+        name: {"config": {}, "runs": [{"held_out_accuracy": value} for value in seeds.values()]}
+        for name, seeds in accuracies.items()
+    }
+    (tmp_path / "study.json").write_text(json.dumps(study))
     found = results.difference("study/one", "study/two", folder=tmp_path)
     assert found.mean == pytest.approx(0.03)
     assert found.high - found.mean == pytest.approx(2**0.5 * 0.01 * 4.30265, abs=1e-6)
@@ -85,10 +86,11 @@ def test_holm_s_correction_by_hand():
 
 def stored(folder, errors: dict):
     """Configurations with these errors, one of each seed."""
-    (folder / "study").mkdir()
-    for name, values in errors.items():
-        runs = [{"seed": seed, "errors": value} for seed, value in enumerate(values)]
-        (folder / "study" / f"{name}.json").write_text(json.dumps({"runs": runs}))
+    study = {
+        name: {"config": {}, "runs": [{"errors": value} for value in values]}
+        for name, values in errors.items()
+    }
+    (folder / "study.json").write_text(json.dumps(study))
 
 
 def test_errors_left_by_hand(tmp_path):

@@ -42,15 +42,15 @@ class Swept(NamedTuple):
 def sweep(folder: Path = RESULTS) -> list[Swept]:
     """The sweep's networks, as measured. Raises InputError where there are none."""
     found = []
-    for file in sorted((folder / "sweep").glob("*.json")):
-        stored = results.read(f"sweep/{file.stem}", folder)
+    for name in results.names("sweep", folder):
+        stored = results.read(name, folder)
         notation = stored["config"]["model"]
         lines, kinds = numbers(chains.rows(notation)), [r["kind"] for r in chains.rows(notation)]
         sizes = [sum(line[of] for line in lines) for of in ("parameters", "macs")]
         accuracies = tuple(run["held_out_accuracy"] for run in stored["runs"])
         found.append(Swept(notation, lines[kinds.index("gap") - 1]["field"], *sizes, accuracies))
     if not found:
-        raise InputError(f"{folder / 'sweep'} holds nothing: python -m mnist_utils.reproduce")
+        raise InputError(f"{folder / 'sweep.json'} holds nothing: python -m mnist_utils.reproduce")
     return sorted(found, key=lambda network: (network.field, network.parameters))
 
 

@@ -1,7 +1,7 @@
-"""Measure again: every seed of a configuration, resumable, into `results/STUDY/NAME.json`.
+"""Measure again: every seed of a configuration, resumable, into `results/STUDY.json`.
 
 Command line: `python -m mnist_utils.reproduce course fast ladder/Model1`. A seed that is stored is
-not trained again; delete the file to measure anew. Weights and history of a recipe's seed 0 are
+not trained again; delete its line to measure anew. Weights and history of a recipe's seed 0 are
 kept beside it.
 """
 

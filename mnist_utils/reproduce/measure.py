@@ -29,11 +29,12 @@ def measure(name: str, settings: TrainConfig, seeds: int, *, folder: Path, runs:
     InputError
         The stored seeds were measured with another configuration.
     """
-    config = {key: value for key, value in settings.to_dict().items() if key != "seed"}
-    stored = results.read(name, folder) or {"name": name, "config": config, "runs": []}
-    if TrainConfig.from_dict(stored["config"]) != replace(settings, seed=0):
-        path = results.path(name, folder=folder)
-        raise InputError(f"{path} holds another configuration; delete it to measure")
+    stored = results.read(name, folder) or {"config": settings.to_dict(), "runs": []}
+    if TrainConfig.from_dict(stored["config"] | {"seed": 0}) != replace(settings, seed=0):
+        study, rest = results.study_and_name(name)
+        raise InputError(
+            f"{folder / study}.json: {rest} is of another configuration; delete it there"
+        )
     done = {run["seed"] for run in stored["runs"]}
     missing = [seed for seed in range(seeds) if seed not in done]
     for seed in tqdm(missing, desc=name, unit="seed", disable=None, leave=False):
@@ -43,16 +44,13 @@ def measure(name: str, settings: TrainConfig, seeds: int, *, folder: Path, runs:
         train(replace(settings, seed=seed), out, resume=True, trained=trained)
         history = json.loads((out / "history.json").read_text())
         run = {"seed": seed, "date": date.today().isoformat()} | {k: history[k] for k in KEPT}
-        stored["runs"] = sorted([*stored["runs"], run], key=lambda run: run["seed"])
-        if seed < plan.WEIGHTS.get(name, 0):
+        keep = seed < plan.WEIGHTS.get(name, 0)
+        if keep:
             network = out / "model.safetensors"
             run["weights_sha256"] = weights.checksum(network)
             write_atomically(results.weights_path(name, seed, folder), network.read_bytes())
-            if seed == 0:
-                kept = results.path(name, ".history.json", folder)
-                write_atomically(kept, (out / "history.json").read_bytes())
-        write_atomically(results.path(name, folder=folder), json.dumps(stored, indent=1) + "\n")
-    return stored
+        results.add(name, settings.to_dict(), run, history if keep and not seed else None, folder)
+    return results.read(name, folder)
 
 
 def one_line(name: str, folder: Path) -> str:

@@ -42,14 +42,17 @@ def test_seeds_are_measured_once_stored_and_summed_up(tmp_path, capsys):
     both = measure("study/quick", QUICK, 2, **folders)
     assert capsys.readouterr().out.count("study/quick, seed") == 2  # seed 0 was not trained again
     assert both["runs"][0] == first["runs"][0]
-    assert json.loads((tmp_path / "results" / "study" / "quick.json").read_text()) == both
+    stored = json.loads((tmp_path / "results" / "study.json").read_text())["quick"]
+    assert stored["runs"] == both["runs"]
+    assert stored["config"].items() <= QUICK.to_dict().items()
+    assert "seed" not in stored["config"]
     assert TrainConfig.from_dict(both["config"] | {"seed": 0}) == QUICK
     row = results.summary("study/quick", tmp_path / "results")
     accuracies = [run["held_out_accuracy"] for run in both["runs"]]
     assert row["mean"] == pytest.approx(sum(accuracies) / 2)
     assert row["deviation"] == pytest.approx(abs(accuracies[0] - accuracies[1]) / 2**0.5)
     assert row["of_seeds"][0] < row["mean"] < row["of_seeds"][1]
-    with pytest.raises(InputError, match=r"quick.json holds another configuration"):
+    with pytest.raises(InputError, match=r"study.json: quick is of another config"):
         measure("study/quick", replace(QUICK, lr=0.5), 2, **folders)
 
 
@@ -71,7 +74,7 @@ def test_stored_measurements_are_complete_and_of_today_s_recipe():
                 f"its mistakes {seed}": len(set(run["mistakes"])) == run["errors"],
                 f"a precision {seed}": run["precision"] in ("float32", "bfloat16"),
             }
-        wrong += [f"results/{name}.json lacks {what}" for what, holds in true.items() if not holds]
+        wrong += [f"results: {name} lacks {what}" for what, holds in true.items() if not holds]
     gate(wrong, "restore it with git, or delete it and run `make reproduce`")
 
 
@@ -82,7 +85,7 @@ def test_a_new_field_with_a_default_leaves_every_stored_configuration_valid(monk
     for name, (settings, _) in PLAN.items():
         measure(name, wider(**settings.to_dict()), 0, folder=RESULTS, runs=tmp_path)
     changed = wider(**PLAN["recipes/course"][0].to_dict(), later=0.6)
-    with pytest.raises(InputError, match=r"course.json holds another configuration"):
+    with pytest.raises(InputError, match=r"recipes.json: course is of another config"):
         measure("recipes/course", changed, 0, folder=RESULTS, runs=tmp_path)
 
 

@@ -12,7 +12,7 @@ from mnist_utils.serve import handlers
 def model_dir(tmp_path_factory):
     """The folder of a finished job's model."""
     folder = tmp_path_factory.mktemp("model")
-    shutil.copy(results.path("reference", ".safetensors"), folder / "model.safetensors")
+    shutil.copy(results.weights_path("reference"), folder / "model.safetensors")
     return folder
 
 
