@@ -23,28 +23,24 @@
 # |---|---|---|
 # | notebook 2b; mean and standard deviation | 1 minute to run, 40 to read | nothing |
 #
-# Networks that see more read better. That is soon shown and easily misread, because nobody can change a field alone:
-# something else always changes with it. So this notebook asks what a field is worth, and how to find the worth of one thing
-# among several that move together.
+# Networks that see more read better. That is soon shown and easily misread: nobody can change a field alone. So this
+# notebook asks what a field is worth, and how to find the worth of one thing among several that move together.
 #
-# *Numbers.* Unless another number stands there, networks were trained by one short recipe (four epochs) and judged on 5,000
-# **validation digits** that none of them learnt from. n counts seeds, ± is their standard deviation. "Errors left 65% (59% to
-# 71%)": where the first network makes 100 errors the second makes 65; in brackets the 95% interval for other seeds, on
-# these digits.
+# Unless the text says otherwise, networks were trained by one short recipe (four epochs) and judged on 5,000
+# **validation digits** that none of them learnt from. n counts seeds, ± is their standard deviation. "Errors left 65%
+# (59% to 71%)": where the first network makes 100 errors the second makes 65; in brackets the 95% interval for other
+# seeds, on these digits.
 
 # %%
-import json
-
 import numpy as np
-import torch
 
 # %%
 from mnist_utils import data, explain, models, plots, results
 from mnist_utils.describe import describe
-from mnist_utils.files import RESULTS
 from mnist_utils.lab.expect import sweep
 from mnist_utils.receptive_field import Window, receptive_field, variance
-from mnist_utils.reproduce.factorial import DESIGNS, OBJECTS, TOO_LARGE
+from mnist_utils.reproduce import factorial, probes
+from mnist_utils.reproduce.factorial import DESIGNS, TOO_LARGE
 
 # %% [markdown]
 # ## Must a unit see the whole digit?
@@ -60,9 +56,8 @@ for window in (20, 24):
     print(f"{window} pixels hold {inside.double().mean():.0%} of the digits whole")
 
 # %% [markdown]
-# At 20 pixels three digits in four are cut. Does that matter? The network of the recipe
-# `course` cuts two pixels off each border. One test digit in eight has ink there, which no unit sees. **Are these read worse
-# than the others?** (Test digits, n = 15.)
+# At 20 pixels three digits in four are cut. Does that matter? The network of the recipe `course` cuts two pixels off
+# each border, where one test digit in eight has ink. **Are these read worse than the others?** (Test digits, n = 15.)
 
 # %%
 images = data.load(train=False).images.double()
@@ -82,15 +77,15 @@ assert 0.8 < crop.low < 1 < crop.high < 1.2
 print(f"uncropped → cropped, all else equal, n = 5: errors left {crop}")
 
 # %% [markdown]
-# They are read *better*, and not because of the crop: with it or without, the network makes about as many errors. Such
-# digits are easier for another reason. So "a unit must see the whole digit" is no law. We need measurements.
+# They are read *better*, and not because of the crop: with it or without, the network makes about as many errors. So "a
+# unit must see the whole digit" is no law. We need measurements.
 #
 # ## Seen is not used
 #
-# From a corner pixel one route leads to a logit, from a pixel in the middle very many. So the weight of the pixels is a bump
-# in the middle of the field, the **effective receptive field** (Luo et al. 2016). Its width is σ, the standard deviation
-# of where the weight lies; for equal weights, and a mean for each pool, σ² = Σ jump²·(k² − 1)/12 over the layers. **With
-# four times as many 3×3 layers the field grows about fourfold. And the bump?**
+# From a corner pixel one route leads to a logit, from a pixel in the middle very many. So the weight of the pixels is a
+# bump, the **effective receptive field** (Luo et al. 2016). Its width σ is the standard deviation of where the weight
+# lies; for equal weights, and a mean for each pool, σ² = Σ jump²·(k² − 1)/12 over the layers. **With four times as many
+# 3×3 layers the field grows about fourfold. And the bump?**
 
 # %%
 for depth in (2, 8, 32):
@@ -100,32 +95,15 @@ for depth in (2, 8, 32):
     print(f"{depth:2} layers: field {field:2}, σ {sigma:.1f}, {share}")
 
 # %% [markdown]
-# Twofold: as the *root* of the depth. In real networks we measure it by the squared gradient of the winning logit, averaged
-# over test digits; for random weights that has the very shape that equal weights give:
-
-
-# %%
-def width(networks, digits):
-    """σ in pixels of the mean weight of several networks, the mean of both axes."""
-    weight = 0
-    for one in networks:
-        weight = weight + explain.effective_receptive_field(one, digits, layer="head")
-    return np.mean(explain.spread(weight))
-
+# Twofold: as the *root* of the depth. In a trained network we measure it by the squared gradient of the winning logit,
+# averaged over 300 test digits:
 
 # %%
 digits = data.standardize(data.load(train=False).images[:300])
-for name in ("reference", "course", "small", "best"):
-    torch.manual_seed(0)
-    kind = results.read(name)["config"]["model"]
-    before = width([models.build(kind) for _ in range(20)], digits[:20])
-    after = width([results.network(name)], digits)
-    assert 1.05 < after / before < 1.35
-    print(f"{name:9} σ {before:.1f} pixels with random weights, {after:.1f} trained")
-
 # %%
-trained = results.network("reference")
-weight = explain.effective_receptive_field(trained, digits, layer="head")
+weight = explain.effective_receptive_field(
+    results.network("reference"), digits, layer="head"
+)
 assert explain.pixels_holding(weight, 0.5) < 784 / 6
 f"half of the weight lies on {explain.pixels_holding(weight, 0.5)} of 784 pixels"
 
@@ -137,21 +115,20 @@ plots.keep(
 )
 
 # %% [markdown]
-# Training widens the bump in each of these four (one trained network each). Yet half of the reference's weight lies on
-# less than a sixth of the pixels that its logit can see. A field is an upper bound on what counts.
+# Half of this network's weight lies on less than a sixth of the pixels that its logit can see (n = 1). A field is an upper
+# bound on what counts.
 #
 # ## A ladder, and what it does not show
 #
-# Nobody designs Model3 at once. Three networks, each with a target, an idea, and an analysis; and two controls, which change
-# Model2 in one place each:
+# Three networks, and two controls that change Model2 in one place each:
 #
-# | step | target | idea | analysis |
-# |---|---|---|---|
-# | Model1 | a skeleton that learns | convolutions, one pool, a dense head | accurate, but more than half of its parameters sit in the head |
-# | Model2 | a tenth of the parameters | fewer channels; GAP and a 1×1 convolution in place of the dense head | the head is nearly free, and three points of accuracy are gone: why? |
-# | Model3 | Model1's accuracy at a sixth of its size | BatchNorm, Dropout, 24 pixels before GAP | most of the gap is closed, the target not quite met |
-# | Model2Dense | a control | the dense head again, which triples the parameters | |
-# | Model2BatchNorm | a control | BatchNorm after each ReLU | |
+# | | idea |
+# |---|---|
+# | Model1 | convolutions, one pool, a dense head, which holds more than half of the parameters |
+# | Model2 | fewer channels; GAP and a 1×1 convolution in place of the dense head: a tenth of the parameters |
+# | Model3 | Model2 with BatchNorm, Dropout, three layers more, and 24 pixels before GAP |
+# | Model2Dense | Model2 with the dense head again |
+# | Model2BatchNorm | Model2 with BatchNorm after each ReLU |
 
 
 # %%
@@ -163,30 +140,19 @@ def last_field(name):
 
 
 # %%
-def told(name):
-    """Parameters, accuracy and seeds of a stored configuration, in words."""
-    row = results.summary(name)
-    accuracy = f"{100 * row['mean']:.2f} ± {100 * row['deviation']:.2f}%"
-    return f"{row['parameters']:6,} parameters, {accuracy}, n = {row['n']}"
-
-
-# %%
-model1, model2, model3 = (results.summary(f"ladder/Model{n}") for n in (1, 2, 3))
-assert model2["parameters"] < model1["parameters"] / 10
-assert model3["parameters"] < model1["parameters"] / 6
-assert model2["mean"] < model3["mean"] < model1["mean"]
+one, two, three = (results.summary(f"ladder/Model{n}")["mean"] for n in (1, 2, 3))
+assert two < three < one
 for name in ("Model1", "Model2", "Model3", "Model2Dense", "Model2BatchNorm"):
-    print(f"{name:15} field {last_field(name)}, {told(f'ladder/{name}')}")
+    print(f"{name:15} field {last_field(name)}, {results.line(f'ladder/{name}')}")
 
 # %% [markdown]
-# Model3 sees more than Model2 and reads better. But BatchNorm, Dropout and three layers more came with the field; Model1 sees
-# no more than Model2 and is the best; and at 14 pixels either control brings back most of the three points. A dense
-# head keeps *where* things are, a mean only counts them. What the field is worth the ladder does not show.
+# Model3 sees more than Model2 and reads better. But BatchNorm, Dropout and three layers more came with the field; Model1
+# sees no more than Model2 and is the best; and either control brings back most of the three points at 14 pixels. What
+# the field is worth the ladder does not show.
 #
 # ## A picture that tempts
 #
-# Seventeen designs, with fields from 6 to 40 pixels, each at four sizes (`python -m mnist_utils.reproduce
-# "sweep/16C5s2-16C3-MP2-32C3"`, and so on, n = 3). Four of the designs:
+# Seventeen designs, with fields from 6 to 40 pixels, each at four sizes (n = 3). Four of the designs:
 
 # %%
 networks = sweep()
@@ -194,9 +160,8 @@ chosen = {6: "AP2-C3-C1", 10: "C5-MP2-C3", 14: "C5-MP2-C3-C3", 20: "C5-MP2-C3-MP
 series = {}
 for field, family in chosen.items():
     row = [network for network in networks if network.family == family]
-    spread = [np.std(network.accuracies, ddof=1) for network in row]
-    sizes, means = [n.parameters for n in row], [n.accuracy for n in row]
-    series[f"{field} pixels"] = sizes, means, spread
+    names = [f"sweep/{network.notation}" for network in row]
+    series[f"{field} pixels"] = results.curve([n.parameters for n in row], names)
 
 # %%
 ticks = (1_250, 3_000, 7_500, 19_000)
@@ -207,8 +172,8 @@ plots.keep(
 )
 
 # %% [markdown]
-# With 10 pixels, 19,000 parameters read worse than 3,000 with 20. It is tempting to write: *size does not buy back what a unit
-# does not see.* **What else differs between the four designs?** Here are all seventeen:
+# With 10 pixels, 19,000 parameters read worse than 3,000 with 20. It is tempting to write: *size does not buy back what a
+# unit does not see.* **What else differs between the four designs?** Here are all seventeen:
 
 # %%
 for low, high in ((6, 10), (12, 20), (22, 40)):
@@ -217,22 +182,21 @@ for low, high in ((6, 10), (12, 20), (22, 40)):
     print(f"field {low} to {high}: {counts} convolutions")
 
 # %% [markdown]
-# Depth moves with the field: it is a **confounder**, and from this picture nobody can say which of the two helps. The cure is
-# a **control**: keep the field at 10 and the size at 19,000, and add two 1×1 convolutions, which look at no neighbours.
+# Depth moves with the field: it is a **confounder**, and from this picture nobody can say which of the two helps. The
+# cure is a **control**: keep the field at 10 and the size at 19,000, and add two 1×1 convolutions, which look at no
+# neighbours.
 
 # %%
 for notation in ("44C5-MP2-44C3", "40C5-MP2-40C3-40C1-40C1"):
-    row = results.summary(f"factorial/{notation}")
-    size = f"{row['parameters']:,} parameters"
-    print(f"{notation:23} {size}, {row['mean']:.2%}, n = {row['n']}")
+    print(f"{notation:23} {results.line(f'factorial/{notation}')}")
 
 # %% [markdown]
 # More than half of the errors are gone, at a field of 10, and the tempting sentence with them.
 #
 # ## One thing at a time, in three ways
 #
-# So we build networks in which depth and parameters are equal (to 5%) while the field changes. Something else must change with
-# it; therefore we do it in three ways:
+# So we build networks in which depth and parameters are equal (to 5%) while the field changes. Something else must change
+# with it; therefore we do it in three ways:
 #
 # | way | what changes the field | equal | what else changes |
 # |---|---|---|---|
@@ -240,30 +204,14 @@ for notation in ("44C5-MP2-44C3", "40C5-MP2-40C3-40C1-40C1"):
 # | B | the pools stand earlier, or are wider | depth, every layer, parameters | map, multiply-adds, how much is pooled |
 # | C | dilation, without holes | depth, every layer, parameters, map, multiply-adds | padding, how densely a layer reads |
 #
-# No side effect is common to all three. **So what all three ways agree on is hardly a side effect.** There are 42 networks of
-# 3,000 parameters and 42 of 19,000 (`python -m mnist_utils.reproduce "factorial/10C5-MP2-10C5"`, and so on). First
-# some with four convolutions and 3,000 parameters:
-
-
-# %%
-def family(way, notation):
-    """All designs that differ from this one by their way's change alone."""
-    (one,) = [d for d in DESIGNS if (d.way, d.notation) == (way, notation)]
-    return [d for d in DESIGNS if d.family == one.family]
-
-
-# %%
-def drawn(fields, names):
-    """Fields, mean accuracies and deviations of stored networks, to be drawn."""
-    rows = [results.summary(name) for name in names]
-    spread = [row["deviation"] or 0 for row in rows]
-    return fields, [row["mean"] for row in rows], spread
+# No side effect is common to all three. **So what all three ways agree on is hardly a side effect.** There are 42 networks
+# of 3,000 parameters and 42 of 19,000 (n = 3). First some with four convolutions and 3,000 parameters:
 
 
 # %%
 def one_family(way, notation):
-    designs = family(way, notation)
-    return drawn([d.field for d in designs], [d.name for d in designs])
+    designs = factorial.family(notation, way)
+    return results.curve([d.field for d in designs], [d.name for d in designs])
 
 
 # %%
@@ -286,87 +234,63 @@ plots.keep(
 # Compare along a line, not between lines: those differ in more than the field. Now all depths, two, four and six
 # convolutions, as pairs that differ by their way's change alone:
 
-
-# %%
-def pairs(way, low, high):
-    """Pairs of one family and 3,000 parameters, with the fields `low` and `high`."""
-    small = [d for d in DESIGNS if (d.way, d.size) == (way, 3_000)]
-    lows, highs = ([d for d in small if d.field == field] for field in (low, high))
-    return [(a.name, b.name) for a in lows for b in highs if a.family == b.family]
-
-
 # %%
 for low, high in ((10, 14), (14, 22), (22, 26)):
     for way in "ABC":
-        left = results.errors_left(pairs(way, low, high))
+        left = results.errors_left(factorial.wider(way, low, high))
         assert (left.high < 1) == (high <= 22)
-        assert left.low < 1
         print(f"{low} → {high}, way {way}, pairs: {left.pairs}, errors left {left}")
 
 # %% [markdown]
-# At equal depth and size a wider field pays, in all three ways, up to about 22 pixels; from 22 to 26 no way shows a gain that
-# three seeds could distinguish from zero. *How much* it pays differs: there the side effects speak.
+# At equal depth and size a wider field pays, in all three ways, up to about 22 pixels; from 22 to 26 no way shows a gain
+# that three seeds could distinguish from zero. *How much* it pays differs: there the side effects speak.
 #
 # ## Depth, and width
 #
-# The other way round: two 1×1 convolutions more leave field, map and all other kernels as they are; the width shrinks a little,
-# to keep the parameters equal. **What do they bring, from two convolutions to four, and from four to six?**
-
-
-# %%
-def deeper(depth, size):
-    """Pairs of equal field and size, the second with two 1×1 convolutions more."""
-    some = {d.name: d for d in DESIGNS if d.size == size}.values()
-    by_shape = {d.shape: d.name for d in some}
-    more = {d.name: by_shape.get(f"{d.shape}-C1-C1") for d in some if d.depth == depth}
-    return [pair for pair in more.items() if pair[1]]
-
+# The other way round: two 1×1 convolutions more leave field, map and all other kernels as they are; the width shrinks a
+# little, to keep the parameters equal. **What do they bring, from two convolutions to four, and from four to six?**
 
 # %%
-assert results.errors_left(deeper(2, 3_000)).high < 0.7
+guess = {"2 to 4": "", "4 to 6": ""}  # errors left, in %
+
+# %%
 for size in (3_000, 19_000):
     for depth in (2, 4):
-        left = results.errors_left(deeper(depth, size))
+        left = results.errors_left(factorial.deeper(depth, size))
+        assert (left.high < 0.7) == (depth == 2)
         words = f"{size:6,} parameters, {depth} → {depth + 2} convolutions"
         print(f"{words}, pairs: {left.pairs}, errors left {left}")
 
 # %% [markdown]
-# From two to four, two errors in five go; from four to six none. (Whether longer training would use the depth was not tried.)
-# Then width: the same chains with some two and a half times the channels, six times the parameters. All three, in way A:
+# From two to four, two errors in five go; from four to six none. (Whether longer training would use the depth was not
+# tried.) Then width: the same chains with some two and a half times the channels, six times the parameters. All three, in
+# way A:
 
 # %%
 for depth in (2, 4):
     for size in (3_000, 19_000):
         row = {d.field: d.name for d in DESIGNS if d[:2] + d[3:4] == ("A", depth, size)}
-        ten, wide = (results.summary(row[field]) for field in (10, 22))
-        words = f"{depth} convolutions, {size:6,} parameters, n = {ten['n']}"
-        print(f"{words}: field 10 {ten['mean']:.2%}, field 22 {wide['mean']:.2%}")
+        for field in (10, 22):
+            print(f"{depth} convolutions, field {field}: {results.line(row[field])}")
 
 # %% [markdown]
 # Begin at 95.95%. A field of 22 takes half of the errors, two convolutions more take two in five, six times the parameters
-# take half; and given four convolutions, width more than buys back a small field. But field and depth cost no parameters, and
-# width is paid for. **They come first not because they bring more, but because they are free.**
+# take half; and given four convolutions, width more than buys back a small field. But field and depth cost no parameters,
+# and width is paid for. **They come first not because they bring more, but because they are free.**
 #
 # ## Does the knee follow the object?
 #
-# If 22 pixels are enough because a digit measures 20, a digit of 14 needs less, and one of 28 more. Digits of three sizes on a
-# canvas of 40 pixels; four convolutions, 3,000 parameters (`python -m mnist_utils.reproduce
-# "objects/20_10C3-10C3-10C3-10C3p1-MP4"`, and so on). **Where will each curve level off?** First way C:
+# If 22 pixels are enough because a digit measures 20, a digit of 14 needs less, and one of 28 more. Digits of three sizes
+# on a canvas of 40 pixels; four convolutions, 3,000 parameters, n = 3. **Where will each curve level off?** First way C:
 
 # %%
 sides = {"digits of 14 pixels": 20, "of 20": 28, "of 28": 40}  # of the whole image
 
-
-def on_canvas(way, side):
-    """Where a way's networks on images of this side are stored, by field."""
-    return {field: f"objects/{side}_{name}" for name, field in OBJECTS[way].items()}
-
-
 # %%
 series = {}
 for name, side in sides.items():
-    stored = on_canvas("C", side)
-    series[name] = drawn(list(stored), stored.values())
+    stored = factorial.on_canvas("C", side)
+    series[name] = results.curve(list(stored), stored.values())
 
 # %%
 plots.keep(
@@ -379,7 +303,7 @@ plots.keep(
 left = {}
 for way, last in (("B", 30), ("C", 36)):
     for name, side in sides.items():
-        at = on_canvas(way, side)
+        at = factorial.on_canvas(way, side)
         first = results.errors_left([(at[12], at[20])])
         then = results.errors_left([(at[20], at[last])])
         left[way, side] = first
@@ -402,30 +326,16 @@ print(f"large digits' share is {ratio:.0%} ({low:.0%} to {high:.0%}) of small on
 # ## Layer by layer, and too large
 #
 # So far one accuracy a network. A **probe** asks each layer what it knows: a linear classifier is fitted to what the layer
-# gives, and nothing of the network is trained (Alain and Bengio 2016). One probe reads the *mean* of each map, as GAP would;
-# the other reads nine means, of a 3×3 grid, which keep roughly where things are. We ask Model3 (`reference`, n = 1; it was
+# gives, and nothing of the network is trained (Alain and Bengio 2016). One probe reads the *mean* of each map, as GAP
+# would; the other reads nine means, of a 3×3 grid, which keep roughly where things are. We ask Model3 (`reference`, n = 1,
 # trained on the probes' digits as well, so do not compare its level), and a longer network whose fields run to 60 pixels,
-# twice the image (n = 3; `python -m mnist_utils.reproduce.probes`). **Where does the gap between the two probes close? And
-# which layers of the long network could go?**
-
-# %%
-probes = json.loads((RESULTS / "probes.json").read_text())
-
-
-def probed(name, reading):
-    """Fields of a network's layers, mean accuracies of the probe and deviations."""
-    by_field = {row["field"]: [] for row in probes if row["name"] == name}
-    for row in probes:
-        if row["name"] == name:
-            by_field[row["field"]].append(row[reading])
-    spread = [np.std(seeds, ddof=len(seeds) > 1) for seeds in by_field.values()]
-    return list(by_field), [np.mean(seeds) for seeds in by_field.values()], spread
-
+# twice the image (n = 3). **Where does the gap between the two probes close? And which layers of the long network could
+# go?**
 
 # %%
 longest = f"cut/{next(iter(TOO_LARGE))}"
 series = {
-    f"{words}, {reading}": probed(name, reading)
+    f"{words}, {reading}": probes.by_layer(name, reading)
     for words, name in (("Model3", "recipes/reference"), ("long", longest))
     for reading in ("grid", "mean")
 }
@@ -440,26 +350,25 @@ plots.keep(
 )
 
 # %% [markdown]
-# Already the first layers' nine means tell 97% of the digits, and their single means 64 to 74%. What the mean throws away is
-# *where* things are. In Model3 the gap is nearly closed at 20 pixels, the digit's size. A tempting sentence again! In the long
+# Already the first layers' nine means tell 97% of the digits, their single means 64 to 74%: a mean throws away *where*
+# things are. In Model3 the gap is nearly closed at 20 pixels, the digit's size. A tempting sentence again! In the long
 # network it is wide at 20 and closes at 44. What else grows from layer to layer is how near the end is, and only the last
 # layer is asked for a mean. A probe shows where in a network the work is done, not what a field is worth.
 #
-# Layers that add nothing to a probe are *unproductive* (Richter et al. 2021, who find them behind the layer that first
-# covers the object). Here the grid gains nothing behind 28 pixels, the mean nothing behind 44. So cut, and train anew;
-# and, second, give the parameters back as width:
+# Layers that add nothing to a probe are *unproductive* (Richter et al. 2021). Here the grid gains nothing behind 28
+# pixels, the mean nothing behind 44. So cut them, train anew, and then give the parameters back as width:
 
 # %%
 for name, field in TOO_LARGE.items():
     left = results.errors_left([(longest, f"cut/{name}")])
-    words = f"{name.split('C')[0]} channels, up to field {field}: {told(f'cut/{name}')}"
+    words = f"{name.split('C')[0]} channels, up to field {field}: {results.line(f'cut/{name}')}"
     print(words + (f", errors left {left}" if field < 60 else ""))
 
 # %% [markdown]
-# The two layers behind 44 cost 10% more errors, of which three seeds cannot say that it is not zero. All that lies behind 28
+# The two layers behind 44 cost 10% more errors, which three seeds cannot distinguish from none. All that lies behind 28
 # costs 60% more. But those layers were half of the parameters: given back as width, 14 channels for 10, they make up for
-# four layers and 32 pixels of field, as far as three seeds can see (and with half as many multiply-adds again). Nothing
-# here needed a field beyond the image, and nothing shows that it did harm.
+# four layers and 32 pixels of field, as far as three seeds can see. Nothing here needed a field beyond the image, and
+# nothing shows that it did harm.
 #
 # ## The answer
 #
@@ -470,30 +379,21 @@ for name, field in TOO_LARGE.items():
 # 2. **Depth next**: four convolutions rather than two, 1×1 where the field is large enough. Six brought nothing here.
 # 3. **Width last**, with all parameters that are left.
 #
-# This holds for one kind of object, one short recipe with one rate for all, and up to 19,000 parameters. What carries over is the
-# method: *say what is equal, look for what moves along, and change one thing in several ways.*
+# This holds for one kind of object, one short recipe with one rate for all, and up to 19,000 parameters. What carries over
+# is the method: *say what is equal, look for what moves along, and change one thing in several ways.*
 #
-# What all of this took (`python -m mnist_utils.reproduce` measures it again):
+# What all of this took (`python -m mnist_utils.reproduce "factorial/10C5-MP2-10C5"`, and so on, measures it again):
 
 # %%
 for study in ("ladder", "sweep", "factorial", "objects", "cut"):
-    files = [f for f in (RESULTS / study).glob("*.json") if ".history" not in f.name]
-    runs = [run for file in files for run in results.runs(f"{study}/{file.stem}")]
-    minutes = sum(run["cpu_seconds"] for run in runs) / 60
-    print(f"{study}: {len(runs)} trainings, {minutes:.0f} CPU minutes")
+    print(results.spent(study))
 
 # %% [markdown]
-# **At the [bench](LAB.md)**: below 3,000 parameters, design a network from which more than 98.5% can be expected, and train it
-# (`make train ARGS="--model 16C5-MP2-16C3"`). The lab's expectation rests on the seventeen designs above, in which field and
-# depth move together: hold that against what you measure.
-#
 # ## What was shown
 #
 # - Digits of which no unit sees everything are read all the same; and what a unit sees it uses unevenly.
 # - Two networks that differ in two things say nothing of either. A control holds one of them still.
 # - At equal depth and size the field pays up to about 22 pixels, in three ways with no common side effect.
-# - Two to four convolutions pay at every field; four to six do not. Width pays as well, and is what costs parameters.
-# - The larger the object, the more a small field costs. Where a larger one stops helping its size did not tell.
 # - A mean throws away where things are; a probe shows in which layers a network prepares for that.
 #
 # Your turn: [exercises](exercises/02c_field_worth.ipynb), find the confounder and build the control.

@@ -79,6 +79,8 @@ def check(wanted: bool) -> None:
 def _walled(program: str, shown: Sequence[Path]) -> list[str]:
     """The command line that walls a process in; it reads Python, the package and `shown`."""
     read = [Path(path) for path in (sys.base_prefix, sys.prefix, PACKAGE)]
+    # Over another environment, as in Studio, torch lies in that one's site-packages.
+    read += [path for path in map(Path, sys.path) if path.name.endswith("-packages")]
     read += [Path(path) for path in ("/usr", "/lib", "/lib64", "/bin") if Path(path).exists()]
     read = list(dict.fromkeys([*read, *shown]))
     command = [program, "--die-with-parent", "--new-session", "--unshare-all"]
