@@ -11,11 +11,9 @@ import sys
 from mnist_utils.errors import InputError
 from mnist_utils.grade.wall import confine
 
-MEMORY = 8 << 30  # bytes
-
 
 def main() -> None:
-    confine(*sys.argv[1:3], memory=MEMORY)
+    confine(*sys.argv[1:3])
     job, out = json.load(sys.stdin), os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # training prints, too
     try:

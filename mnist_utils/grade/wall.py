@@ -29,7 +29,7 @@ from mnist_utils.files import PACKAGE
 
 SECONDS = 60  # of CPU, for describing networks
 PATIENCE = 10  # times as much by the clock: a busy machine must not cost points
-MEMORY = 4 << 30  # bytes of addresses
+MEMORY = 8 << 30  # bytes of addresses; a torch built for CUDA takes half before it does anything
 WRITTEN = 16 << 20  # bytes of a file, its output included
 ANSWER = 4 << 20  # bytes of its output that are read
 LAST_WORDS = 400
@@ -101,7 +101,7 @@ def _walled(program: str, shown: Sequence[Path]) -> list[str]:
     return [*command, "--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache", "--chdir", "/tmp"]
 
 
-def confine(seconds: str, walled: str, *, alone: bool = False, memory: int = MEMORY) -> None:
+def confine(seconds: str, walled: str, *, alone: bool = False) -> None:
     """Set bounds to this process, by the first two of `run`'s arguments; `alone`: it starts none.
 
     Behind a wall root becomes a user of a number that nobody has.
@@ -109,7 +109,7 @@ def confine(seconds: str, walled: str, *, alone: bool = False, memory: int = MEM
     os.nice(10)
     bounds = {"CPU": int(float(seconds)), "FSIZE": WRITTEN, "CORE": 0}
     if walled == "walled":
-        bounds |= {"AS": memory} | ({"NPROC": 0} if alone else {})
+        bounds |= {"AS": MEMORY} | ({"NPROC": 0} if alone else {})
     for name, most in bounds.items():
         resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (most, most + (name == "CPU")))
     if walled == "walled" and os.geteuid() == 0:
