@@ -53,7 +53,7 @@ def rows(notation: str) -> list[dict]:
     result = []
     for part in notation.split("-"):
         if not (found := _LAYER.fullmatch(part)):
-            raise InputError(f"{part!r} in {notation!r} is no layer; write 16C5, 16C3p1, MP2, AP2")
+            raise InputError(f"{part!r} in {notation!r} is not a layer; write 16C5, MP2, AP2")
         numbers = {name: int(found[name]) for name in ("k", "s", "p", "d") if found[name]}
         if found["pool"]:
             kind = "maxpool" if found["pool"] == "M" else "avgpool"
@@ -75,7 +75,7 @@ def build(rows: Sequence[dict], channels: int = 1, side: int = 28) -> nn.Sequent
     Raises
     ------
     InputError
-        A row that is no layer, or that does not fit what comes before it; the message says which.
+        A row is not a layer, or does not fit what comes before it; the message says which.
     """
     modules = []
     for number, row in enumerate(rows, 1):
@@ -105,7 +105,7 @@ def problem_of(row: dict, channels: int, side: int) -> str:
     """Why a row cannot follow a map of `channels` and `side`, in words; "" if it can."""
     kind = row.get("kind")
     if kind not in KINDS:
-        return f"{kind!r} is no layer here; there are {', '.join(KINDS)}"
+        return f"{kind!r} is not a layer here; there are {', '.join(KINDS)}"
     values = KINDS[kind] | {name: value for name, value in row.items() if name != "kind"}
     for name, value in values.items():
         if name not in KINDS[kind]:

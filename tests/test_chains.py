@@ -37,7 +37,7 @@ def test_what_is_no_network_is_refused_and_a_row_that_does_not_fit_says_why():
         with pytest.raises(InputError, match=said):
             models.build(name)
     for rows, said in (
-        ([{"kind": "lstm"}], "row 1: 'lstm' is no layer here; there are conv, norm"),
+        ([{"kind": "lstm"}], "row 1: 'lstm' is not a layer here; there are conv, norm"),
         ([{"kind": "relu", "k": 3}], "row 1: relu has no k"),
         ([{"kind": "conv", "k": 2.5}], "row 1: k cannot be 2.5"),
         ([{"kind": "conv", "groups": 3}], "row 1: 3 groups do not divide 1 and 16"),

@@ -48,7 +48,7 @@ def numbers(answer) -> list[float]:
     if isinstance(answer, str):
         raise Unreadable(f"{answer!r} is text; a number is wanted, without quotes")
     if isinstance(answer, bool) or not isinstance(answer, (int, float)):
-        raise Unreadable(f"{_a(answer)} is no number")
+        raise Unreadable(f"{_a(answer)} is not a number")
     if not math.isfinite(answer):
         raise Unreadable(f"{answer} is no finite number; something was divided by zero before")
     return [answer]

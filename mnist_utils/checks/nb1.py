@@ -104,7 +104,7 @@ EXERCISES = (
             "The central 22 × 22 is images[:, 3:25, 3:25]; a digit is inside if the sums are "
             "equal.",
         ),
-        "Two pixels of room are not enough for a third of the digits.",
+        "Two pixels of room are not enough for more than a quarter of the digits.",
     ),
     Exercise(
         "lazy",

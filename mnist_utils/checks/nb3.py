@@ -151,7 +151,7 @@ EXERCISES = (
             Wrong(
                 "nine times",
                 [DENSE, SEPARABLE, 9, 3],
-                "That would be so if the 1×1 were free of its rival: it is 1/(1/9 + 1/32).",
+                "Nine would be right if the depthwise kernels cost nothing: it is 1/(1/9 + 1/32).",
                 lambda given: given[2] == 9,
             ),
         ),

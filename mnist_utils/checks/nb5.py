@@ -169,8 +169,8 @@ EXERCISES = (
             "Draw pairs once more, both of 10,000 digits, and take the size of the difference.",
             "np.quantile(np.abs(one - two) / 10_000, 0.95), in per cent.",
         ),
-        "√2 times the 0.15 of a single test. So much luck there is between two papers that used "
-        "different digits; on the same digits, pair them.",
+        "√2 times the 0.15 of a single test: chance alone can part two papers that far if they "
+        "used different digits; on the same digits, pair them.",
     ),
     Exercise(
         "overlap",
@@ -260,7 +260,7 @@ EXERCISES = (
             Wrong(
                 "the rule of three",
                 97.0,
-                "3/n is a good rule for a one-sided limit. Asked for is Wilson's, of both sides.",
+                "3/n is a good rule for a one-sided limit. The question is for both sides.",
             ),
         ),
         ("wilson_interval(errors, n) works for no errors, too.", "wilson_interval(0, 100)[0]"),

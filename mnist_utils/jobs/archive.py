@@ -1,4 +1,4 @@
-"""What travels: the source to a container, the model back in a model.tar.gz nobody need trust."""
+"""What travels: the source to a container, the model back in a model.tar.gz that is not trusted."""
 
 import os
 import shutil

@@ -1,8 +1,9 @@
-"""What accuracy to expect of a network that nobody has trained: a surface through the sweep.
+"""What accuracy to expect of a network that nobody has trained: a fit to those that were.
 
-The sweep trained 68 small networks of one kind from three seeds each, by one short recipe
-(`reproduce.plan.SWEEP`). The log-odds of a held-out digit being misread are fitted by a quadratic
-in the logarithms of the parameters and of the receptive field before GAP.
+Small networks of one kind, from three seeds each, by one short recipe: the sweep of designs and the
+factorial of field and depth (`results/sweep.json`, `results/factorial.json`), those without
+dilation. Fitted are the log-odds of a held-out digit being misread. Beyond a digit's 20 pixels a
+larger field counts no more: there neither study found that accuracy rises, or falls.
 """
 
 import re
@@ -17,9 +18,12 @@ from mnist_utils.errors import InputError
 from mnist_utils.files import RESULTS
 from mnist_utils.lab.design import numbers
 
+ENOUGH = 20  # pixels of field
+SHALLOW = 2  # convolutions before GAP; between four and six no difference was found
+
 
 class Swept(NamedTuple):
-    """A network of the sweep."""
+    """A network that was measured."""
 
     notation: str  # see chains.rows
     field: int  # of a unit before GAP, pixels
@@ -37,12 +41,17 @@ class Swept(NamedTuple):
         """The notation without its channels: networks of one family differ in these alone."""
         return re.sub(r"\d+C", "C", self.notation)
 
+    @property
+    def depth(self) -> int:
+        """Convolutions before GAP."""
+        return self.notation.count("C")
+
 
 @cache
-def sweep(folder: Path = RESULTS) -> list[Swept]:
-    """The sweep's networks, as measured. Raises InputError where there are none."""
+def measured(study: str = "sweep", folder: Path = RESULTS) -> list[Swept]:
+    """A study's networks, as measured. Raises InputError where there are none."""
     found = []
-    for name in results.names("sweep", folder):
+    for name in results.names(study, folder):
         stored = results.read(name, folder)
         notation = stored["config"]["model"]
         lines, kinds = numbers(chains.rows(notation)), [r["kind"] for r in chains.rows(notation)]
@@ -50,15 +59,26 @@ def sweep(folder: Path = RESULTS) -> list[Swept]:
         accuracies = tuple(run["held_out_accuracy"] for run in stored["runs"])
         found.append(Swept(notation, lines[kinds.index("gap") - 1]["field"], *sizes, accuracies))
     if not found:
-        raise InputError(f"{folder / 'sweep.json'} holds nothing: python -m mnist_utils.reproduce")
+        raise InputError(f"{folder / study}.json holds nothing: python -m mnist_utils.reproduce")
     return sorted(found, key=lambda network: (network.field, network.parameters))
 
 
+@cache
+def alike(folder: Path = RESULTS) -> list[Swept]:
+    """All networks of the kind of which the lab expects something: each once, none dilated."""
+    both = [*measured("sweep", folder), *measured("factorial", folder)]
+    return list({n.notation: n for n in both if "d" not in n.notation}.values())
+
+
 def terms(networks: list[Swept]) -> np.ndarray:
-    """(networks, 6): 1, x, y, x², xy, y² with x = ln parameters and y = ln field."""
+    """(networks, 8): 1, x, y, x², xy, d, dx, dy with x = ln parameters and y = ln field.
+
+    The field is at most `ENOUGH`; d is 1 for more than `SHALLOW` convolutions.
+    """
     x = np.log([network.parameters for network in networks])
-    y = np.log([network.field for network in networks])
-    return np.stack([x**0, x, y, x * x, x * y, y * y], axis=1)
+    y = np.log([min(network.field, ENOUGH) for network in networks])
+    d = np.array([float(network.depth > SHALLOW) for network in networks])
+    return np.stack([x**0, x, y, x * x, x * y, d, d * x, d * y], axis=1)
 
 
 def log_odds(networks: list[Swept]) -> np.ndarray:
@@ -82,10 +102,10 @@ def left_out(networks: list[Swept]) -> np.ndarray:
 def surface(folder: Path = RESULTS) -> dict:
     """The surface and its interval as the page needs them.
 
-    `half` is half of the interval, in log-odds: 95 per cent of the sweep's networks lie within it
-    when their family is left out of the fit.
+    `half` is half of the interval, in log-odds: 95 per cent of the networks lie within it when
+    their family is left out of the fit.
     """
-    networks = sweep(folder)
+    networks = alike(folder)
     coefficients, *_ = np.linalg.lstsq(terms(networks), log_odds(networks), rcond=None)
     half = np.quantile(np.abs(left_out(networks)), 0.95)
     fields, sizes = [n.field for n in networks], [n.parameters for n in networks]
@@ -95,4 +115,7 @@ def surface(folder: Path = RESULTS) -> dict:
         "fields": [min(fields), max(fields)],
         "sizes": [min(sizes), max(sizes)],
         "networks": len(networks),
+        "families": len({n.family for n in networks}),
+        "enough": ENOUGH,
+        "shallow": SHALLOW,
     }

@@ -20,7 +20,7 @@ const MOST = 512;
 
 // Why a row cannot follow a map of `channels` and `side`, in chains.problem_of's words; "" if it can.
 export function problemOf({ kind, ...own }, channels, side) {
-  if (!KINDS[kind]) return `'${kind}' is no layer here; there are ${Object.keys(KINDS).join(", ")}`;
+  if (!KINDS[kind]) return `'${kind}' is not a layer here; there are ${Object.keys(KINDS).join(", ")}`;
   const values = { ...KINDS[kind], ...own };
   for (const [name, value] of Object.entries(values)) {
     if (!(name in KINDS[kind])) return `${kind} has no ${name}`;
@@ -995,42 +995,51 @@ function heat(pen, weight, edge, cell) {
   });
 }
 
-// What the sweep lets one expect of a design: { text, mean, low, high }; `text` alone where it was
-// not measured: another kind of network, or beyond the sweep's fields and sizes.
-export function expected(rows, { coefficients, half, fields, sizes, networks }) {
-  const lines = describe(rows);
-  const gap = rows.findIndex(({ kind }) => kind === "gap");
+// In what a design is unlike all networks that were measured, in words; "" if in nothing.
+function unlike(rows) {
+  const kinds = rows.map(({ kind }) => kind);
+  const gap = kinds.indexOf("gap");
   const head = rows.at(-1);
-  const alike = ({ kind, k, d = 1, groups = 1 }) =>
-    kind === "conv"
-      ? k <= 5 && d === 1 && groups === 1
-      : ["norm", "relu", "maxpool", "avgpool"].includes(kind);
-  const body = rows.slice(0, Math.max(gap, 0));
-  const of = (name) => body.filter(({ kind }) => kind === name).length;
-  if (
-    gap < 1 ||
-    lines.at(-1).problem ||
-    gap !== rows.length - 2 ||
-    head.kind !== "conv" ||
-    head.out !== 10 ||
-    !body.every(alike) ||
-    of("norm") !== of("conv")
-  )
-    return {
-      text: "not measured: the sweep's networks are convolutions up to 5×5, each with BatchNorm and ReLU, and pools; then GAP and a 1×1 convolution to ten logits.",
-    };
+  const convs = rows.slice(0, gap).filter(({ kind }) => kind === "conv");
+  const pools = rows.filter(({ kind }) => kind.endsWith("pool"));
+  const widths = convs.map(({ out }) => out);
+  if (gap < 1 || gap !== rows.length - 2 || head.kind !== "conv" || head.k !== 1 || head.out !== 10)
+    return "it does not end in GAP and a 1×1 convolution to ten logits";
+  if (!/^(avgpool )?(conv norm relu (maxpool )?)+$/.test(kinds.slice(0, gap).join(" ") + " "))
+    return "it is not convolutions, each followed by BatchNorm and ReLU, with max pools between them";
+  if (convs.length < 2 || convs.length > 6) return "it has fewer than two convolutions, or more than six";
+  if (convs.some(({ d = 1, groups = 1 }) => d > 1 || groups > 1))
+    return "a convolution is dilated or in groups";
+  if (convs.some(({ k, s = 1, p = 0 }, i) => k % 2 === 0 || k > 9 || p > (k - 1) / 2 || s > (i ? 1 : 2)))
+    return "a convolution has an even kernel or one above 9×9, more padding than its kernel reaches, or a stride where it is not the first";
+  if (pools.some(({ k = 2, s = 2, p = 0 }) => k !== s || k > 4 || p > 0))
+    return "a pool's windows overlap, leave gaps, hang over the edge, or are wider than 4";
+  if (Math.max(...widths) > 2 * Math.min(...widths))
+    return "one of its convolutions has more than twice the channels of another";
+  return "";
+}
+
+// What was measured lets one expect of a design: { text, mean, low, high }; `text` alone where it
+// is of another kind than all that was measured, or beyond its fields and sizes.
+export function expected(rows, { coefficients, half, fields, sizes, networks, families, enough, shallow }) {
+  const lines = describe(rows);
+  const why = unlike(rows) || (lines.at(-1).problem && "it cannot be built");
+  if (why) return { text: `not measured: ${why}.` };
+  const gap = rows.findIndex(({ kind }) => kind === "gap");
   const field = lines[gap - 1].field;
   const size = lines.reduce((sum, line) => sum + line.parameters, 0);
   if (field < fields[0] || field > fields[1] || size < sizes[0] || size > sizes[1])
     return {
-      text: `not measured: the sweep has ${fields.join(" to ")} pixels of field before GAP and ${sizes.map(number).join(" to ")} parameters.`,
+      text: `not measured: networks were, with ${fields.join(" to ")} pixels of field before GAP and ${sizes.map(number).join(" to ")} parameters.`,
     };
   const x = Math.log(size);
-  const y = Math.log(field);
-  const odds = [1, x, y, x * x, x * y, y * y].reduce((sum, term, i) => sum + term * coefficients[i], 0);
+  const y = Math.log(Math.min(field, enough));
+  const d = rows.slice(0, gap).filter(({ kind }) => kind === "conv").length > shallow ? 1 : 0;
+  const terms = [1, x, y, x * x, x * y, d, d * x, d * y];
+  const odds = terms.reduce((sum, term, i) => sum + term * coefficients[i], 0);
   const [low, mean, high] = [half, 0, -half].map((shift) => 1 / (1 + Math.exp(odds + shift)));
   return {
-    text: `${percent(mean)}, between ${percent(low)} and ${percent(high)}, by the sweep's short recipe (${networks} networks; each family, left out of the fit, predicted by the others: 95 in 100 lay within).`,
+    text: `${percent(mean)}, between ${percent(low)} and ${percent(high)}, by a short recipe (${networks} networks of ${families} families; each family, left out of the fit, predicted by the others: 95 in 100 lay within).`,
     low,
     mean,
     high,

@@ -164,18 +164,6 @@ def on_canvas(way: str, side: int) -> dict[int, str]:
     return {field: f"objects/{side}_{name}" for name, field in OBJECTS[way].items()}
 
 
-# Of these three seeds: does a small field cost large digits more than small ones, and what do small
-# ones gain beyond their size?
-JUDGED_OBJECTS = [
-    f"{side} 12C3-MP2-{rest}"
-    for rest, sides in {
-        "12C3-12C3-12C1": (20, 40),  # 12 pixels
-        "12C3p1d2-12C3p1d2-12C1": (20, 40),  # 20
-        "12C3p1d2-12C3p5d6-12C1": (20,),  # 36
-    }.items()
-    for side in sides
-]
-
 # Too large a field: a chain whose layers see 5 to 60 pixels of the 28; what is left of it when its
 # last layers are cut; and that made as large again by its width. Notation -> field.
 _LONG = "*C5-MP2-*C3p1-*C3p1-*C3p1-MP2" + 5 * "-*C3p1"  # 5 6 10 14 18 20 28 36 44 52 60

@@ -11,10 +11,8 @@ from mnist_utils.recipes import RECIPES
 from mnist_utils.reproduce.factorial import (
     CANVAS,
     DESIGNS,
-    JUDGED_OBJECTS,
     OBJECTS,
     SIDES,
-    SIZES,
     TOO_LARGE,
 )
 
@@ -105,16 +103,8 @@ SWEPT = {
     for notation in [chain.replace("**", str(2 * width)).replace("*", str(width))]
 }
 
-# What the field is worth apart from depth, and depth apart from the field: by the sweep's recipe,
-# the small networks from three seeds, the large ones from one.
-FACTORIAL = {
-    size: {
-        design.notation: replace(_STUDY, model=design.notation, share=0.25)
-        for design in DESIGNS
-        if design.size == size
-    }
-    for size in SIZES
-}
+# What the field is worth apart from depth, and depth apart from the field: by the sweep's recipe.
+FACTORIAL = {d.notation: replace(_STUDY, model=d.notation, share=0.25) for d in DESIGNS}
 
 # Does the field that is enough follow the object's size? The digits' shifts do.
 SCALED = {
@@ -246,10 +236,8 @@ PLAN = (
     | study("ladder", LADDER, 3)
     | study("fields", FIELDS, 3)
     | study("sweep", SWEPT, 3)
-    | study("factorial", FACTORIAL[3_000], 3)
-    | study("factorial", FACTORIAL[19_000], 1)
-    | study("objects", SCALED, 1)
-    | study("objects", {name: SCALED[name] for name in JUDGED_OBJECTS}, 3)
+    | study("factorial", FACTORIAL, 3)
+    | study("objects", SCALED, 3)
     | study("cut", CUT, 3)
     | study("regularizers", REGULARIZERS, 3)
     | study("augmentation", AUGMENTATIONS, 5)

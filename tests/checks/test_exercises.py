@@ -239,8 +239,8 @@ def test_what_is_no_answer_gets_a_kind_word_and_is_no_try(name, nothing):
     [
         ("pool", ..., "there is no answer yet"),
         ("pool", "8", "is text; a number is wanted"),
-        ("pool", True, "a bool is no number"),
-        ("pool", {"pool": 8}, "a dict is no number"),
+        ("pool", True, "a bool is not a number"),
+        ("pool", {"pool": 8}, "a dict is not a number"),
         ("ruler", torch.tensor(3), "one of these is wanted"),
         ("table", [[1] * 9] * 4, "these are columns"),
         ("table", torch.ones(4, 9), "these are columns"),
