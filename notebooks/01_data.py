@@ -63,11 +63,13 @@ plots.keep(
 
 # %%
 background = (train.images == 0).double().mean().item()
-assert 0.80 < background < 0.82
 print(
     f"{background:.1%} of all pixels are 0, "
     f"{(train.images == 255).double().mean():.1%} are 255"
 )
+
+# %% tags=["hide-input"]
+assert 0.80 < background < 0.82
 
 # %% [markdown]
 # So four pixels of five are exactly 0: **black**. Keep that in mind for the paragraph on `fill`.
@@ -79,19 +81,23 @@ print(
 # %%
 pixels = train.images.double() / 255
 mean, deviation = pixels.mean().item(), pixels.std().item()
+print(f"mean {mean:.4f}, deviation {deviation:.4f}")
+
+# %% tags=["hide-input"]
 assert pixels.numel() == 47_040_000
 assert (
     (round(mean, 4), round(deviation, 4)) == (data.MEAN, data.STD) == (0.1307, 0.3081)
 )
-print(f"mean {mean:.4f}, deviation {deviation:.4f}")
 
 # %% [markdown]
 # After standardisation black is no longer 0, and white is far from it:
 
 # %%
 black, white = (0 - mean) / deviation, (1 - mean) / deviation
-assert round(black, 2) == -0.42
 print(f"black {black:.2f}, white {white:.2f}")
+
+# %% tags=["hide-input"]
+assert round(black, 2) == -0.42
 
 # %% [markdown]
 # ## Classes: nearly balanced
@@ -134,11 +140,13 @@ heights, widths = extent(train.images, 1), extent(train.images, 2)
 
 # %%
 longer = torch.maximum(heights, widths)
-assert (longer == 20).double().mean() > 0.999
 print(
     f"the longer side is 20 pixels in {(longer == 20).sum():,} of {len(longer):,} "
     "digits"
 )
+
+# %% tags=["hide-input"]
+assert (longer == 20).double().mean() > 0.999
 
 # %% [markdown]
 # Practically every digit measures 20 pixels on its longer side, in an image of 28. With these two
@@ -217,11 +225,13 @@ corners = {
 }
 
 # %%
+for representation, brightness in corners.items():
+    print(f"{representation:16} the corner is {brightness:.3f} of white")
+
+# %% tags=["hide-input"]
 assert corners["uint8, 0..255"] < 0.005
 assert corners["float, 0..1"] == 1
 assert 0.4 < corners["after Normalize"] < 0.5
-for representation, brightness in corners.items():
-    print(f"{representation:16} the corner is {brightness:.3f} of white")
 
 # %% [markdown]
 # The same 1 is **black** on bytes, **white** on floats in 0..1, and **mid-grey** once the image is
@@ -268,12 +278,14 @@ found = {
     mended: (different(one, 2, mended), different(many, 2, mended))
     for mended in (False, True)
 }
-assert found[True] == (48, 400)
-assert found[False][0] == 12
-assert 380 < found[False][1] < 400
 for mended, (of_one, of_many) in found.items():
     how = "with seed_worker" if mended else "as it is"
     print(f"{how:16} {of_one} of 48 images of one digit, {of_many} of 400 of many")
+
+# %% tags=["hide-input"]
+assert found[True] == (48, 400)
+assert found[False][0] == 12
+assert 380 < found[False][1] < 400
 
 # %% [markdown]
 # Of one digit three images in four are repeats: two workers make the same 12 draws, in two epochs. Of many

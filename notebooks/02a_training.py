@@ -71,6 +71,8 @@ conv2d = nn.Conv2d(1, 1, kernel_size=3, bias=False)
 with torch.no_grad():
     conv2d.weight[0, 0] = kernel
     feature_map = conv2d(seven[None])[0]
+
+# %%
 assert torch.allclose(by_hand, feature_map, atol=1e-6)
 
 # %% [markdown]
@@ -219,11 +221,13 @@ for build in (small_network, dense_network):
 
 # %%
 convolved, dense = means.values()
-assert all(ours > theirs + 0.05 for ours, theirs in zip(convolved, dense, strict=True))
-assert convolved[2] < 0.7
 for name, values in means.items():
     for moved, value in zip((0, 2, 4), values, strict=True):
         print(f"{name}, moved by {moved}: validation_accuracy={value:.3f}")
+
+# %% tags=["hide-input"]
+assert all(ours > theirs + 0.05 for ours, theirs in zip(convolved, dense, strict=True))
+assert convolved[2] < 0.7
 
 # %% [markdown]
 # At equal size the convolutional network is ahead by a tenth, and by more on moved digits. A dense unit pays 784 weights
@@ -263,13 +267,15 @@ for epoch in range(2):
 # to standardise:
 
 # %%
-assert accuracy(broken) < 0.2
 fresh, _ = start(lr=0.3)
 right = loss_of(fresh, images[:1_000], labels[:1_000])
 wrong = loss_of(fresh, train.images[:1_000, None].float(), labels[:1_000])
+print(f"ln 10 is {math.log(10):.2f}; ours {right:.1f}; not standardised: above 3 ln 10")
+
+# %% tags=["hide-input"]
+assert accuracy(broken) < 0.2
 assert abs(right - math.log(10)) < 0.1
 assert wrong > 3 * math.log(10)
-print(f"ln 10 is {math.log(10):.2f}; ours {right:.1f}; not standardised: above 3 ln 10")
 
 # %% [markdown]
 # *2 · Can it learn one batch by heart?* 64 digits, 60 steps. If it cannot, the fault lies between the digits, the loss and
@@ -398,8 +404,10 @@ for name, accuracy in found.items():
 # %%
 last = reference["epochs"][-1]
 test, while_training = last["held_out_accuracy"], last["train_accuracy"]
-assert found["as they are"] > test > found["all three"]
 print(f"{test:.2%} on the test digits, {while_training:.2%} while training")
+
+# %% tags=["hide-input"]
+assert found["as they are"] > test > found["all three"]
 
 # %% [markdown]
 # All three cost about the same, two or three tenths of a point; which costs most, one draw of 6,400 digits does not tell.

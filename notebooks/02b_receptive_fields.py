@@ -102,8 +102,10 @@ for kernel_size, stride in [(3, 1), (3, 1), (3, 1), (2, 2)]:
 conv, pool, mean = Window(3), Window(2, stride=2), Window(3, stride=3)
 chain = [conv] * 3 + [pool] + [conv] * 4 + [mean]
 fields = [receptive_field(chain[: depth + 1])[0] for depth in range(len(chain))]
-assert fields == [3, 5, 7, 8, 12, 16, 20, 24, 28]
 fields
+
+# %% tags=["hide-input"]
+assert fields == [3, 5, 7, 8, 12, 16, 20, 24, 28]
 
 # %% [markdown]
 # This is Model3, the network of the README from which this course began. A unit before GAP sees 24 pixels,
@@ -151,12 +153,14 @@ for window, (size, field, jump, start) in zip(chain, table(chain), strict=True):
 # %%
 padded = [Window(3, padding=1)] * 3 + [pool] + [Window(3, padding=1)] * 4
 size, field, jump, start = table(padded)[-1]
-assert field == table(chain)[-2][1]
-assert (size, start) == (14, 0.5)
 first, last = (start + unit * jump for unit in (0, size - 1))
 for name, centre in (("first", first), ("last", last)):
     low, high = centre - (field - 1) / 2, centre + (field - 1) / 2
     print(f"the {name} unit sees pixels {low:.0f} to {high:.0f} of 0 to 27")
+
+# %% tags=["hide-input"]
+assert field == table(chain)[-2][1]
+assert (size, start) == (14, 0.5)
 
 # %% [markdown]
 # Map and start change; field and jump do not. **Padding does not enlarge a field. It moves it, and lets it hang
@@ -176,9 +180,11 @@ network
 kinds = ("Conv2d", "MaxPool2d", "AdaptiveAvgPool2d")
 layers = [row for row in network.rows if row.kind in kinds][:-1]  # without the head
 read = [(r.output_shape[-1], r.receptive_field, r.jump, r.start) for r in layers]
+names = [row.name for row in layers]
+
+# %%
 assert [row[:2] for row in read] == [row[:2] for row in table(chain)]
 assert [row[2:] for row in read[:-1]] == [row[2:] for row in table(chain)[:-1]]
-names = [row.name for row in layers]
 
 # %%
 plots.keep(
@@ -234,9 +240,11 @@ class Block(nn.Module):
 # %%
 residual = describe(nn.Sequential(nn.Conv2d(1, 8, 3), Block(8), Block(8)), (1, 28, 28))
 sums = [row for row in residual.rows if len(row.inputs) > 1]
-assert [row.receptive_field for row in sums] == [7, 11]
 for row in sums:
     print(f"{row.name} adds {' and '.join(row.inputs)}: field {row.receptive_field}")
+
+# %% tags=["hide-input"]
+assert [row.receptive_field for row in sums] == [7, 11]
 
 # %% [markdown]
 # 3 + 2·4 = 11. But of four routes only one passes both blocks; two pass one block and see 7 pixels, one passes none
@@ -248,8 +256,10 @@ for row in sums:
 
 # %%
 sums = [row.name for row in network.rows if len(row.inputs) > 1]
-assert not sums
 len(sums)
+
+# %% tags=["hide-input"]
+assert not sums
 
 # %% [markdown]
 # None: whatever that README says, the network is a plain chain. (Our Model3 follows `src/model_3.py` of
@@ -313,9 +323,11 @@ for before, window in ((mixed[:1], mixed[1]), (mixed[:2], mixed[2])):
 small = 7 * sum(p.numel() for p in nn.Conv2d(10, 10, 3, bias=False).parameters())
 large = sum(p.numel() for p in nn.Conv2d(10, 10, 15, bias=False).parameters())
 thin = sum(p.numel() for p in nn.Conv2d(10, 10, 15, groups=10, bias=False).parameters())
-assert receptive_field([Window(3)] * 7) == receptive_field([Window(15)])
 print(f"seven 3×3: {small:,} weights; one 15×15: {large:,}")
 print(f"one 15×15 on each channel alone: {thin:,}")
+
+# %%
+assert receptive_field([Window(3)] * 7) == receptive_field([Window(15)])
 
 # %% [markdown]
 # And **attention**, the layer of transformers, compares each patch of the image with every other and adds up
@@ -354,11 +366,13 @@ from torchvision.models import resnet50
 
 torch.manual_seed(0)
 stages = describe(resnet50(weights=None).eval(), (3, 224, 224))
-assert stages["layer4"].receptive_field == 427
 for name in ("conv1", "maxpool", "layer1", "layer2", "layer3", "layer4"):
     row = stages[name]
     size = f"map {row.output_shape[-1]:3}, field {row.receptive_field:3}"
     print(f"{name:8} {size}, jump {row.jump:2}, start {row.start}")
+
+# %% tags=["hide-input"]
+assert stages["layer4"].receptive_field == 427
 
 # %% [markdown]
 # 427 of 224: nearly twice the image, on paper. All starts are 0, so padding everywhere keeps the two paths of

@@ -67,14 +67,18 @@ for run in results.runs("course"):
     misread[run["mistakes"]] += 1 / len(results.runs("course"))
 
 # %%
-assert misread[cut].mean() < misread[~cut].mean() / 2
 for words, some in (("with ink in the border", cut), ("without", ~cut)):
     print(f"{some.sum():,} digits {words}: {misread[some].mean():.2%} misread")
 
+# %% tags=["hide-input"]
+assert misread[cut].mean() < misread[~cut].mean() / 2
+
 # %%
 crop = results.errors_left([("ablations/course-no_crop", "ablations/course")])
-assert 0.8 < crop.low < 1 < crop.high < 1.2
 print(f"uncropped → cropped, all else equal, n = 5: errors left {crop}")
+
+# %% tags=["hide-input"]
+assert 0.8 < crop.low < 1 < crop.high < 1.2
 
 # %% [markdown]
 # They are read *better*, and not because of the crop: with it or without, the network makes about as many errors. So "a
@@ -104,8 +108,10 @@ digits = data.standardize(data.load(train=False).images[:300])
 weight = explain.effective_receptive_field(
     results.network("reference"), digits, layer="head"
 )
-assert explain.pixels_holding(weight, 0.5) < 784 / 6
 f"half of the weight lies on {explain.pixels_holding(weight, 0.5)} of 784 pixels"
+
+# %% tags=["hide-input"]
+assert explain.pixels_holding(weight, 0.5) < 784 / 6
 
 # %%
 plots.keep(
@@ -122,7 +128,7 @@ plots.keep(
 #
 # Three networks, and two controls that change Model2 in one place each:
 #
-# | | idea |
+# | network | idea |
 # |---|---|
 # | Model1 | convolutions, one pool, a dense head, which holds more than half of the parameters |
 # | Model2 | fewer channels; GAP and a 1×1 convolution in place of the dense head: a tenth of the parameters |
@@ -141,9 +147,11 @@ def last_field(name):
 
 # %%
 one, two, three = (results.summary(f"ladder/Model{n}")["mean"] for n in (1, 2, 3))
-assert two < three < one
 for name in ("Model1", "Model2", "Model3", "Model2Dense", "Model2BatchNorm"):
     print(f"{name:15} field {last_field(name)}, {results.line(f'ladder/{name}')}")
+
+# %% tags=["hide-input"]
+assert two < three < one
 
 # %% [markdown]
 # Model3 sees more than Model2 and reads better. But BatchNorm, Dropout and three layers more came with the field; Model1

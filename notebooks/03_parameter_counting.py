@@ -48,12 +48,14 @@ from mnist_utils.parameters import conv2d_macs, conv2d_parameters, linear_parame
 # %%
 by_hand = 10 * 10 * 3 * 3 + 10
 layer = nn.Conv2d(in_channels=10, out_channels=10, kernel_size=3)
+by_hand
+
+# %%
 assert (
     by_hand
     == conv2d_parameters(10, 10, 3)
     == sum(p.numel() for p in layer.parameters())
 )
-by_hand
 
 # %% [markdown]
 # The first 10 counts the filters, the second the channels that *each* of them reads, the last the biases. The image's size
@@ -74,8 +76,10 @@ total = stem + middle + last + norms + head
 
 # %%
 model = models.build("Model3")
-assert total == sum(p.numel() for p in model.parameters()) == 6_016
 print(f"{stem} + {middle} + {last} + {norms} + {head} = {total:,}")
+
+# %%
+assert total == sum(p.numel() for p in model.parameters()) == 6_016
 
 # %% [markdown]
 # Three quarters sit in five equal layers. `describe` writes the same arithmetic for every layer of
@@ -83,11 +87,13 @@ print(f"{stem} + {middle} + {last} + {norms} + {head} = {total:,}")
 
 # %%
 network = describe(model, (1, 28, 28))
-assert network.parameters == total
-assert 0.75 < middle / total < 0.76
 for row in network.rows:
     if row.parameters:
         print(f"{row.name:15} {row.parameter_formula}")
+
+# %% tags=["hide-input"]
+assert network.parameters == total
+assert 0.75 < middle / total < 0.76
 
 # %% [markdown]
 # ## What a dense head would have cost
@@ -107,8 +113,10 @@ for name, (channels, side) in {"Model3": (12, 3), "Model1": (32, 8)}.items():
 
 # %%
 model1 = sum(p.numel() for p in models.build("Model1").parameters())
-assert dense == 32 * 8 * 8 * 10 + 10 == 20_490 > 3 * total
 print(f"{dense / model1:.0%} of Model1's {model1:,} parameters are its dense head")
+
+# %%
+assert dense == 32 * 8 * 8 * 10 + 10 == 20_490 > 3 * total
 
 # %% [markdown]
 # A dense head is expensive on a large map: Model1's alone costs more than three Model3s. What it gives in
@@ -142,11 +150,13 @@ guess = ""  # yours, times
 whole_layer = 32 * 32 * 3 * 3
 in_two = 32 * 1 * 3 * 3 + 32 * 32 * 1 * 1
 depthwise = nn.Conv2d(32, 32, kernel_size=3, groups=32, bias=False)
-assert depthwise.weight.numel() == 32 * 1 * 3 * 3
 print(
     f"{whole_layer:,} weights at once, {in_two:,} in two steps: "
     f"{whole_layer / in_two:.1f} times fewer; your guess: {guess or '–'}"
 )
+
+# %%
+assert depthwise.weight.numel() == 32 * 1 * 3 * 3
 
 # %% [markdown]
 # ## Parameters are not work
@@ -157,9 +167,11 @@ print(
 
 # %%
 macs = 10 * 10 * 3 * 3 * 22 * 22  # the third convolution: 900 weights, 22 × 22 places
+print(f"{macs:,} of {network.macs:,} MACs")
+
+# %%
 assert macs == conv2d_macs(10, 10, 3, 22, 22) == network["block1.2.0"].macs
 assert network.macs == 1_164_180
-print(f"{macs:,} of {network.macs:,} MACs")
 
 # %%
 for name in ("block1", "block2", "block3"):
@@ -188,11 +200,13 @@ plots.keep(
 # of this course starts with a stride, and so its 15,674 parameters need less work than Model3's 6,016:
 
 # %%
-assert 0.85 < network["block1"].macs_inside / network.macs < 0.9
 fast = describe(models.build("FastNet"), (1, 28, 28))
+print(f"FastNet: {fast.parameters:,} parameters, {fast.macs:,} MACs")
+
+# %% tags=["hide-input"]
+assert 0.85 < network["block1"].macs_inside / network.macs < 0.9
 assert fast.parameters == 15_674
 assert fast.macs < network.macs
-print(f"FastNet: {fast.parameters:,} parameters, {fast.macs:,} MACs")
 
 # %% [markdown]
 # ## Work is not time
@@ -209,13 +223,15 @@ macs = {name: describe(models.build(name), (1, 28, 28)).macs for name in speeds}
 macs
 
 # %%
-assert speeds["FastNet"] > 1.5 * speeds["CourseNet"]
-assert speeds["Model1"] > 0.8 * speeds["Model3"]
 for name, speed in speeds.items():
     print(
         f"{name:10} {speed:6,.0f} images and {macs[name] * speed / 1e9:4.1f} billion "
         "MACs a second"
     )
+
+# %% tags=["hide-input"]
+assert speeds["FastNet"] > 1.5 * speeds["CourseNet"]
+assert speeds["Model1"] > 0.8 * speeds["Model3"]
 
 # %% [markdown]
 # The second pair: with twice the multiply-adds, Model1 is some 15% slower than Model3. With equally many,
@@ -231,8 +247,10 @@ for name, speed in speeds.items():
 
 # %%
 table = torchsummary_table(model, (1, 28, 28))
-assert torchsummary_total(table) == total
 print("\n".join(table.splitlines()[-12:-8]))
+
+# %%
+assert torchsummary_total(table) == total
 
 # %% [markdown]
 # On two others they do not. `torchsummary` adds up the `weight` and `bias` at each *call* of a *layer*: so a

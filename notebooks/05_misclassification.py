@@ -74,8 +74,10 @@ plots.keep(
 )
 
 # %%
-assert 0.0013 < (high - low) / 2 < 0.0017
 print(f"99.4% means 60 errors, give or take {10_000 * (high - low) / 2:.0f}")
+
+# %% tags=["hide-input"]
+assert 0.0013 < (high - low) / 2 < 0.0017
 
 # %% [markdown]
 # It is an interval for the true rate, and not for the next test, which has luck of its own. A network errs on
@@ -91,8 +93,10 @@ rng = np.random.default_rng(0)
 first, second = rng.binomial(10_000, 0.006, size=(2, 20_000))
 ends = np.array([wilson_interval(errors, 10_000) for errors in range(120)])[first]
 inside = (ends[:, 0] <= 1 - second / 10_000) & (1 - second / 10_000 <= ends[:, 1])
-assert 0.82 < inside.mean() < 0.85
 print(f"in {inside.mean():.0%} of the pairs of tests; your guess: {guess or '–'}%")
+
+# %% tags=["hide-input"]
+assert 0.82 < inside.mean() < 0.85
 
 # %% [markdown]
 # Not in 95%: both tests have luck. Nor are digits independent, as coins are: one writer wrote many of them,
@@ -175,12 +179,14 @@ only_reference, only_course, p = mcnemar(
     evaluations["reference"], evaluations["course"]
 )
 reference, course = (evaluations[name].interval for name in names)
-assert course[0] < reference[1]  # they overlap
 print(
     f"{only_reference} digits only the reference gets wrong, {only_course} only the "
     "course's network"
 )
 print(f"p = {p:.2g}")
+
+# %% tags=["hide-input"]
+assert course[0] < reference[1]  # they overlap
 
 # %% [markdown]
 # A fair coin would split so many digits at least so unevenly less than once in twenty times, the usual
@@ -271,12 +277,14 @@ plots.keep(
 ours = set(result.mistakes.tolist())
 counted = [error for error in LABEL_ERRORS if error.index in ours]
 agreed = [e for e in CORRECTABLE if int(result.predictions[e.index]) == e.suggested]
-assert len(CORRECTABLE) == 10
 print(f"{len(counted)} of its {result.n_errors} errors are on these 15 digits")
 print(
     f"on {len(agreed)} of the {len(CORRECTABLE)} correctable ones it says what the "
     "people say"
 )
+
+# %% tags=["hide-input"]
+assert len(CORRECTABLE) == 10
 
 # %% [markdown]
 # On the first of these two counts, some of its errors lie on doubtful digits; on the second, most of those
@@ -357,9 +365,6 @@ print(f"temperature {temperature:.2f}")
 # %%
 as_trained = evaluate(results.network("fast"), test)
 sharpened = calibration.at_temperature(as_trained, temperature)
-assert temperature < 1
-assert sharpened.loss < as_trained.loss
-assert torch.equal(as_trained.mistakes, sharpened.mistakes)
 print(
     f"test loss {as_trained.loss:.4f} as trained, {sharpened.loss:.4f} at that "
     "temperature"
@@ -368,6 +373,11 @@ print(
     f"{as_trained.n_errors} errors as trained, the same {sharpened.n_errors} at that "
     "temperature"
 )
+
+# %% tags=["hide-input"]
+assert temperature < 1
+assert sharpened.loss < as_trained.loss
+assert torch.equal(as_trained.mistakes, sharpened.mistakes)
 
 # %% [markdown]
 # The same answers, another loss. A loss is only as good as the network's calibration: to compare networks by loss
@@ -411,9 +421,6 @@ moved = {
 }
 
 # %%
-assert 0.01 < turned["reference"][0] - turned["reference"][2] < 0.02
-assert turned["course"][0] - turned["course"][2] < 0.005
-assert moved["reference"][2] < 0.85 < 0.96 < moved["course"][2]
 for heading, where, found in (
     ("turned, °", angles, turned),
     ("moved, pixels", shifts, moved),
@@ -421,6 +428,11 @@ for heading, where, found in (
     print(f"{heading:14}" + "".join(f"{value:8}" for value in where))
     for name, accuracies in found.items():
         print(f"{name:14}" + "".join(f"{accuracy:8.1%}" for accuracy in accuracies))
+
+# %% tags=["hide-input"]
+assert 0.01 < turned["reference"][0] - turned["reference"][2] < 0.02
+assert turned["course"][0] - turned["course"][2] < 0.005
+assert moved["reference"][2] < 0.85 < 0.96 < moved["course"][2]
 
 # %% [markdown]
 # At 15° the reference, which was turned by up to 7° in training, loses one or two points, and `course`, by up to

@@ -148,6 +148,8 @@ excess = sum(weight[n] * statistics.mean(values) for n, values in groups.items()
 scatter = statistics.mean(map(statistics.variance, groups.values()))  # 28 degrees
 half = t.ppf(0.975, 28) * (scatter * sum(w**2 / 5 for w in weight.values())) ** 0.5
 print(f"the sum less the whole: {100 * excess:.2f} ± {100 * half:.2f} points")
+
+# %% tags=["hide-input"]
 assert excess > half
 
 # %% [markdown]

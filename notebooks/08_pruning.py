@@ -284,6 +284,8 @@ print(f"your guess: {guess or '–'} bits")
 
 # %%
 means = {bits: statistics.mean(errors) for bits, errors in by_bits.items()}
+
+# %% tags=["hide-input"]
 assert all(abs(means[bits] - statistics.mean(plain)) < 2 for bits in (8, 6, 5))
 assert 1.4 < means[4] / statistics.mean(plain) < 2.2
 assert means[3] > 200

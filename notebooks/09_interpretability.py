@@ -93,8 +93,10 @@ plots.keep(
 # %%
 activation = explain.class_activation(network, images, maps="block3", head="head")
 logits = explain.output_of(network, images, "head").detach().flatten(1)
-assert torch.allclose(activation.mean((2, 3)), logits, atol=1e-4)
 print(f"largest difference {(activation.mean((2, 3)) - logits).abs().max():.0e}")
+
+# %%
+assert torch.allclose(activation.mean((2, 3)), logits, atol=1e-4)
 
 # %% [markdown]
 # But where do the nine lie? They are usually blown up to the size of the image. **Predict: in a true drawing,
@@ -358,6 +360,8 @@ print("your guesses:", *(f"{name} {said or '–'}%" for name, said in guess.item
 
 # %%
 read = {name: left[at].mean().item() for name, left in kept.items()}
+
+# %% tags=["hide-input"]
 assert (
     read["occlusion"] < 0.55 < min(read["integrated gradients"], read["a round hole"])
 )
@@ -401,7 +405,7 @@ for name, left in borrowed.items():
         f"{1.96 * less.std() / 200**0.5:.0f} points"
     )
 
-# %%
+# %% tags=["hide-input"]
 assert all(
     abs((kept["occlusion"] - left)[at].mean()) < 0.1 for left in borrowed.values()
 )

@@ -22,6 +22,7 @@ from mnist_utils.files import ROOT, write_atomically
 
 FOLDER = ROOT / "notebooks"
 SECONDS = 300  # a cell may take
+FOLDED = "hide-input"  # the tag of a cell that only checks: the site and JupyterLab fold its code
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
@@ -135,6 +136,9 @@ def rebuild(source: Path, execute: bool = True) -> None:
             f"{source.name}: {error.ename}: {error.evalue}, in the cell\n{cell.source}"
         ) from None
     forget_machine({"type": "notebook", "content": notebook})
+    for cell in notebook.cells:
+        if FOLDED in cell.metadata.get("tags", ()):
+            cell.metadata["jupyter"] = {"source_hidden": True}  # JupyterLab reads no tags
     write_atomically(path, jupytext.writes(notebook, fmt="ipynb") + "\n")
 
 

@@ -68,12 +68,7 @@ convolve(cross, torch.full((3, 3), 1 / 9))
 # `"batch statistics"` (those of BatchNorm), `"unfinished weights"`, `"an easier test set"`?
 
 # %%
-answer = [
-    "dropout",
-    "augmentation",
-    "batch statistics",
-    "unfinished weights",
-]  # solution
+answer = ["dropout", "augmentation", "batch statistics", "unfinished weights"]  # solution
 check.gap(answer)
 
 # %% [markdown]

@@ -33,9 +33,7 @@ from mnist_utils.checks import check, hint, solution
 # Why? In a sentence or two, in quotes. Nobody but you can mark this one; ours is printed beside it.
 
 # %%
-answer = (
-    "The dense head keeps the places of the parts; GAP can only count them."  # solution
-)
+answer = "The dense head keeps the places of the parts; GAP can only count them."  # solution
 check.where(answer)
 
 # %% [markdown]

@@ -44,9 +44,7 @@ check.two_threes(answer)
 # %%
 maps = [54, 52, 50, 23, 21, 19, 17]  # solution
 weights = [90, 900, 900, 900, 900, 900, 1080]  # solution
-work = sum(
-    side**2 * count for side, count in zip(maps, weights, strict=True)
-)  # solution
+work = sum(side**2 * count for side, count in zip(maps, weights, strict=True))  # solution
 answer = [6_016, work + 120]  # solution
 check.poster(answer)
 

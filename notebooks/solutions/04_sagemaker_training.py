@@ -68,9 +68,7 @@ check.checkpoint(answer)
 # group. Write one that finds the validation accuracy in lines like
 
 # %%
-print(
-    "epoch=1 train_accuracy=0.8765 validation_loss=0.0987 validation_accuracy=0.9712 seconds=3.2"
-)
+print("epoch=1 train_accuracy=0.8765 validation_loss=0.0987 validation_accuracy=0.9712 seconds=3.2")
 
 # %%
 answer = r"validation_accuracy=([0-9.]+)"  # solution

@@ -31,10 +31,7 @@ from mnist_utils.evaluate import evaluate, mcnemar, wilson_interval
 from mnist_utils.label_errors import CORRECTABLE, LABEL_ERRORS
 
 test = data.load(train=False)
-networks = {
-    name: evaluate(results.network(name), test)
-    for name in ("reference", "fast", "course")
-}
+networks = {name: evaluate(results.network(name), test) for name in ("reference", "fast", "course")}
 
 # %% [markdown]
 # ## 5.1 Another ten thousand
@@ -47,9 +44,7 @@ networks = {
 rng = np.random.default_rng(0)
 first = rng.binomial(10_000, 0.006, size=20_000)  # solution
 second = rng.binomial(1_000, 0.006, size=20_000)  # solution
-ends = np.array([wilson_interval(errors, 10_000) for errors in range(150)])[
-    first
-]  # solution
+ends = np.array([wilson_interval(errors, 10_000) for errors in range(150)])[first]  # solution
 accuracy = 1 - second / 1_000  # solution
 answer = 100 * ((ends[:, 0] <= accuracy) & (accuracy <= ends[:, 1])).mean()  # solution
 check.another(answer)
@@ -71,9 +66,7 @@ check.apart(answer)
 # %%
 for name in ("reference", "fast"):
     low, high = networks[name].interval
-    print(
-        f"{name:10} {networks[name].n_errors} errors, 95% from {low:.2%} to {high:.2%}"
-    )
+    print(f"{name:10} {networks[name].n_errors} errors, 95% from {low:.2%} to {high:.2%}")
 
 # %% [markdown]
 # Are these two networks `"different"`, are they `"not different"`, or `"cannot be told"`, at p < .05? Ask the
@@ -119,9 +112,7 @@ check.hundred(answer)
 
 # %%
 predicted = networks["course"].predictions
-wrong = set(networks["course"].mistakes.tolist()) - {
-    e.index for e in LABEL_ERRORS
-}  # solution
+wrong = set(networks["course"].mistakes.tolist()) - {e.index for e in LABEL_ERRORS}  # solution
 wrong |= {e.index for e in CORRECTABLE if predicted[e.index] != e.suggested}  # solution
 answer = 100 * (1 - len(wrong) / 9_995)  # solution
 check.both_figures(answer)

@@ -50,10 +50,7 @@ check.equal_steps(answer)
 sizes = np.array([1_000, 5_000, 20_000, 55_000])
 plain, augmented = (
     np.array(
-        [
-            statistics.mean(r["errors"] for r in results.runs(f"data/{n}_{kind}"))
-            for n in sizes
-        ]
+        [statistics.mean(r["errors"] for r in results.runs(f"data/{n}_{kind}")) for n in sizes]
     )
     for kind in ("plain", "augmented")
 )
@@ -64,9 +61,7 @@ print("plain", plain.round(1), "augmented", augmented.round(1))
 # measured points of that picture.
 
 # %%
-found = np.interp(
-    np.log(augmented[1]), np.log(plain[::-1]), np.log(sizes[::-1])
-)  # solution
+found = np.interp(np.log(augmented[1]), np.log(plain[::-1]), np.log(sizes[::-1]))  # solution
 answer = np.exp(found)  # solution
 check.worth(answer)
 

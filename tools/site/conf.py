@@ -64,6 +64,7 @@ SCROLLED = """addEventListener("DOMContentLoaded", () => {
 
 nb_execution_mode = "off"
 nb_merge_streams = True
+nb_code_prompt_show = nb_code_prompt_hide = "a check of what is said here"
 myst_heading_anchors = 3  # as GitHub makes them
 
 html_theme = "furo"
@@ -75,8 +76,15 @@ def setup(app):
     """Called by Sphinx: README gets its contents, pictures their words, the site its index."""
     app.connect("source-read", append_contents)
     app.connect("doctree-read", say_what_pictures_show)
+    app.connect("html-page-context", name_folds)
     app.connect("build-finished", make_index)
     app.add_js_file(None, body=SCROLLED)
+
+
+def name_folds(app, name: str, template: str, context: dict, doctree) -> None:
+    """A fold is called what stands on it, not by another label for those who cannot see."""
+    label = ' aria-label="Toggle hidden content"'
+    context["body"] = context.get("body", "").replace(f"<summary{label}>", "<summary>")
 
 
 def append_contents(app, docname: str, source: list[str]) -> None:
