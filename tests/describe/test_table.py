@@ -16,6 +16,7 @@ from mnist_utils import models
 from mnist_utils.describe import describe, show
 from mnist_utils.describe.__main__ import load, main
 from mnist_utils.errors import InputError
+from mnist_utils.files import PACKAGE
 from mnist_utils.models import Model3
 
 KEYS = ["name", "kind", "output_shape", "receptive_field", "jump", "start", "parameters", "macs"]
@@ -538,3 +539,10 @@ def test_a_unit_that_reads_padding_alone_has_no_holes_and_is_no_crash():
     found = describe(nn.Sequential(nn.Conv2d(1, 1, 28), between))
     assert found["1"].receptive_field == 30
     assert found["1"].pixels_read is None
+
+
+def test_the_example_in_the_readme_prints_what_stands_below_it(capsys):
+    text = (PACKAGE / "describe" / "README.md").read_text()
+    code, printed = re.search(r"```python\n(class.*?)```\n\n```\n(.*?)```", text, re.S).groups()
+    exec(code, {"nn": nn, "torch": torch, "describe": describe})
+    assert capsys.readouterr().out.rstrip() == printed.rstrip()
