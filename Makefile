@@ -25,11 +25,11 @@ setup: $(READY) ## make .venv, or mend it after the checkout has moved (about 4 
 
 train: $(READY) ## train, evaluate, draw; EPOCHS=1 is the quick look, RESUME=1 goes on after Ctrl-C
 	$(strip $(RUN) -m mnist_utils.train --recipe $(RECIPE) \
-		$(if $(EPOCHS),--epochs $(EPOCHS) --out runs/quick) $(if $(RESUME),--resume) $(ARGS))
+		$(if $(EPOCHS),--epochs $(EPOCHS) --out runs/quick) $(if $(filter-out 0 no,$(RESUME)),--resume) $(ARGS))
 
 lint: $(READY) ## check style
-	$(VENV)/bin/ruff check
-	$(VENV)/bin/ruff format --check
+	$(RUN) -m ruff check
+	$(RUN) -m ruff format --check
 
 check: lint ## before a commit: style, pairs, unit tests (some 90 seconds)
 	$(RUN) -m tools.pairs --check
@@ -40,7 +40,7 @@ test: $(READY) ## prove it
 
 lab: $(READY) ## open the notebooks, and your exercises, in JupyterLab; LAB="--no-browser" passes on
 	@$(RUN) -m tools.exercises --work
-	$(strip $(VENV)/bin/jupyter lab \
+	$(strip $(RUN) -m jupyterlab \
 		--LabApp.default_url='/lab/tree/notebooks/01_data.ipynb?file-browser-path=/notebooks/work' \
 		$(if $(filter 0,$(shell id -u)),--allow-root) $(LAB))
 
@@ -72,9 +72,9 @@ bench: $(READY) ## time augmentation and training side by side (leave the machin
 
 lock: $(READY) ## resolve requirements.txt into requirements.lock again
 	$(RUN) -m pip install --quiet uv
-	$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --no-annotate \
+	$(RUN) -m uv pip compile --quiet --universal --python-version 3.11 --no-annotate \
 		--custom-compile-command "make lock" requirements.txt --output-file requirements.lock
-	$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.12 --no-annotate \
+	$(RUN) -m uv pip compile --quiet --universal --python-version 3.12 --no-annotate \
 		--custom-compile-command "make lock" --constraint tools/studio/image.txt \
 		tools/studio/requirements.txt --output-file tools/studio/requirements.lock
 

@@ -147,6 +147,7 @@ def test_what_make_passes_on_and_what_it_refuses(checkout):
     assert words[1:] == ["-m", "mnist_utils.train", "--recipe", "fast", "--epochs", "1", "--out",
                          "runs/quick", "--resume", "--lr", "0.01"]  # fmt: skip
     assert "--recipe course" in last_line("train")
+    assert "--resume" not in last_line("train", "RESUME=0")
     assert last_line("lab", "LAB=--port 9000").endswith("--port 9000")
     assert ("--allow-root" in last_line("lab")) == (os.getuid() == 0)
     for slip in ("epochs=1", "EPOCH=1", "recipe=fast"):
