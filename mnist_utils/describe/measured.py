@@ -70,8 +70,8 @@ def measure(
     input_shape: Sequence[int],
     calls: Sequence[tuple[int, int]],
     inputs: object = None,
-) -> dict[tuple[int, int], tuple[Field, Field]]:
-    """Return the fields along height and width of the outputs of `calls`, where they show."""
+) -> dict[tuple[int, int], tuple[Field, Field] | None]:
+    """Return the fields along height and width of the outputs of `calls`; None: sees nothing."""
     model = copy.deepcopy(model).cpu().eval()
     watching = []
     for name, module in model.named_modules():
@@ -94,11 +94,8 @@ def measure(
             first, last = spans(run, image, [math.nan, 200 * wild - 100, fresh])
         except Exception:  # it needs other values, or runs otherwise when it is not watched
             return {}
-    found = {}
-    for call, *both in zip(calls, first, last, strict=True):
-        if (fields := _fields(*both, input_shape[1:])) is not None:
-            found[call] = fields
-    return found
+    outputs = zip(calls, first, last, strict=True)
+    return {call: _fields(*both, input_shape[1:]) for call, *both in outputs}
 
 
 def spans(

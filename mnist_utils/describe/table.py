@@ -155,6 +155,9 @@ def _measured(model, input_shape, inputs, rows: Sequence[Row], found: list) -> d
     unknown = [i for i, f in enumerate(found) if isinstance(f, Unknown) and f.reason != CONSTANT]
     calls = {rows[i].call for i in unknown if rows[i].call}
     seen, reasons = measure(model, input_shape, sorted(calls), inputs) if calls else {}, {}
+    for i in [i for i in unknown if rows[i].call in seen and seen[rows[i].call] is None]:
+        found[i] = Unknown(found[i].source, CONSTANT)  # padding alone, say
+        unknown.remove(i)
     for i in unknown:
         again = rows[i].inputs[0] if rows[i].inside and not rows[i].call else None
         if rows[i].call in seen or again in reasons:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from networks import Written
 from torch import nn
 
 from mnist_utils.describe import describe
@@ -174,3 +175,11 @@ def test_a_constant_mask_of_channels_is_read_and_one_of_values_refused():
 def test_a_compiled_network_is_read_inside():
     inner = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU())
     assert str(describe(torch.compile(inner))) == str(describe(inner))
+
+
+def test_what_reads_padding_alone_is_constant_and_not_unknown():
+    """A kernel of two rows, dilated, over one row that no rule reads: both lie on padding."""
+    product = Written(lambda s, x: x.prod(2, keepdim=True))
+    beside = nn.Conv2d(1, 1, (2, 1), padding=(1, 0), dilation=(2, 1))
+    row = describe(nn.Sequential(product, beside), (1, 12, 12)).rows[-1]
+    assert (row.status, row.receptive_field) == ("constant", None)
