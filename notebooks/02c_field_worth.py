@@ -23,8 +23,7 @@
 # |---|---|---|
 # | notebook 2b; mean and standard deviation | 1 minute to run, 40 to read | nothing |
 #
-# Networks that see more read better. That is soon shown and easily misread: nobody can change a field alone. So this
-# notebook asks what a field is worth, and how to find the worth of one thing among several that move together.
+# Networks that see more read better. That is soon shown and easily misread: nobody can change a field alone.
 #
 # Unless the text says otherwise, networks were trained by one short recipe (four epochs) and judged on 5,000
 # **validation digits** that none of them learnt from. n counts seeds, ± is their standard deviation. "Errors left 65%
@@ -88,8 +87,8 @@ assert 0.8 < crop.low < 1 < crop.high < 1.2
 #
 # From a corner pixel one route leads to a logit, from a pixel in the middle very many. So the weight of the pixels is a
 # bump, the **effective receptive field** (Luo et al. 2016). Its width σ is the standard deviation of where the weight
-# lies; for equal weights, and a mean for each pool, σ² = Σ jump²·(k² − 1)/12 over the layers. **With four times as many
-# 3×3 layers the field grows about fourfold. And the bump?**
+# lies; for equal weights, and a mean for each pool, σ² = Σ jump²·(k² − 1)/12 over the layers. With four times as many 3×3
+# layers the field grows about fourfold, the bump twofold, as the *root* of the depth:
 
 # %%
 for depth in (2, 8, 32):
@@ -99,7 +98,7 @@ for depth in (2, 8, 32):
     print(f"{depth:2} layers: field {field:2}, σ {sigma:.1f}, {share}")
 
 # %% [markdown]
-# Twofold: as the *root* of the depth. In a trained network we measure it by the squared gradient of the winning logit,
+# In a trained network we measure it by the squared gradient of the winning logit,
 # averaged over 300 test digits:
 
 # %%
@@ -328,7 +327,7 @@ for name, side in sides.items():
 # and both ways agree in the order: **the larger the object, the more a small field costs.** That half of the rule holds.
 #
 # The other half does not. Beyond 20 pixels digits of 14 should have nothing left to gain, and they lose another fifth of
-# their errors; the larger ones a third. (Perhaps since a unit uses the middle of its field most: that was not tried.) So
+# their errors; the larger ones a third. So
 # "a field of the object's size is enough" is a first guess, from which to try upwards. Compare along a line: digits of
 # three sizes differ in detail, and in how much empty canvas a mean averages.
 #
@@ -360,7 +359,7 @@ plots.keep(
 
 # %% [markdown]
 # Already the first layers' nine means tell 97% of the digits, their single means 64 to 74%: a mean throws away *where*
-# things are. In Model3 the gap is nearly closed at 20 pixels, the digit's size. A tempting sentence again! In the long
+# things are. In Model3 the gap is nearly closed at 20 pixels, the digit's size. In the long
 # network it is wide at 20 and closes at 44. What else grows from layer to layer is how near the end is, and only the last
 # layer is asked for a mean. A probe shows where in a network the work is done, not what a field is worth.
 #
@@ -383,8 +382,8 @@ for name, field in TOO_LARGE.items():
 #
 # For a classifier of centred objects that ends in a mean:
 #
-# 1. **Field first**: at least the size of the object, here 20 to 22 pixels, without holes. It costs no parameters. More
-#    brought little here, and no harm that three seeds could see.
+# 1. **Field first**: the size of the object or a little more, here 22 pixels, without holes. It costs no parameters. Try
+#    upwards from there; here 26 brought nothing.
 # 2. **Depth next**: four convolutions rather than two, 1×1 where the field is large enough. Six brought nothing here.
 # 3. **Width last**, with all parameters that are left.
 #
