@@ -55,13 +55,6 @@ def measure(name: str, settings: TrainConfig, seeds: int, *, folder: Path, runs:
 
 def one_line(name: str, folder: Path) -> str:
     """A configuration's summary for a terminal."""
-    s = results.summary(name, folder)
-    spread = seeds = ""
-    if s["of_seeds"]:
-        low, high = s["of_seeds"]
-        spread, seeds = f" ± {100 * s['deviation']:.2f}", f", 95% {low:.2%} to {high:.2%}"
-    return (
-        f"{name:28} {s['parameters']:>9,} parameters  {100 * s['mean']:.2f}{spread}%  "
-        f"(n = {s['n']}{seeds}), "
-        f"loss {s['loss']:.4f}, {s['cpu_seconds']:.0f} CPU s"
-    )
+    row = results.summary(name, folder)
+    cost = f"loss {row['loss']:.4f}, {row['cpu_seconds']:.0f} CPU s"
+    return f"{name:28} {results.line(name, folder)}, {cost}"
