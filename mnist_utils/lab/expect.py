@@ -2,8 +2,9 @@
 
 Small networks of one kind, from three seeds each, by one short recipe: the sweep of designs and the
 factorial of field and depth (`results/sweep.json`, `results/factorial.json`), those without
-dilation. Fitted are the log-odds of a held-out digit being misread. Beyond a digit's 20 pixels a
-larger field counts no more: there neither study found that accuracy rises, or falls.
+dilation. Fitted are the log-odds of a held-out digit being misread. The fit caps the
+field at a digit's 20 pixels: it predicts families left out better so than by any curve that falls,
+though the factorial still gains a little up to 22. Least is known below 2,000 parameters.
 """
 
 import re
@@ -19,7 +20,7 @@ from mnist_utils.files import RESULTS
 from mnist_utils.lab.design import numbers
 
 ENOUGH = 20  # pixels of field
-SHALLOW = 2  # convolutions before GAP; between four and six no difference was found
+SHALLOW = 2  # convolutions before GAP; six differ from four by a tenth of the errors at most
 
 
 class Swept(NamedTuple):
