@@ -81,7 +81,7 @@ assert 0.8 < crop.low < 1 < crop.high < 1.2
 
 # %% [markdown]
 # They are read *better*. (Why, we did not ask: they may differ in size or place. Cropping costs nothing over all digits.) So
-# "a unit must see the whole digit" is no law. We need measurements.
+# "a unit must see the whole digit" is no law.
 #
 # ## Seen is not used
 #
@@ -103,10 +103,8 @@ for depth in (2, 8, 32):
 
 # %%
 digits = data.standardize(data.load(train=False).images[:300])
-# %%
-weight = explain.effective_receptive_field(
-    results.network("reference"), digits, layer="head"
-)
+network = results.network("reference")
+weight = explain.effective_receptive_field(network, digits, layer="head")
 f"half of the weight lies on {explain.pixels_holding(weight, 0.5)} of 784 pixels"
 
 # %% tags=["hide-input"]
@@ -275,8 +273,7 @@ for size in (3_000, 19_000):
         print(f"{words}, pairs: {left.pairs}, errors left {left}")
 
 # %% [markdown]
-# From two to four, two errors in five go; from four to six none, and at 3,000 parameters a few come back. (Whether longer
-# training would use the depth was not tried.) Then width: the same chains with two and a half times the channels, six
+# From two to four, two errors in five go; from four to six none, and at 3,000 parameters a few come back. Then width: the same chains with two and a half times the channels, six
 # times the parameters. All three, in way A:
 
 # %%
@@ -299,7 +296,6 @@ for depth in (2, 4):
 # %%
 sides = {"digits of 14 pixels": 20, "of 20": 28, "of 28": 40}  # of the whole image
 
-# %%
 series = {}
 for name, side in sides.items():
     stored = factorial.on_canvas("C", side)
@@ -313,7 +309,7 @@ plots.keep(
 )
 
 # %% [markdown]
-# Now both ways together, and each by itself in brackets:
+# Now both ways together, and each by itself in brackets (way B ends at 30 pixels):
 
 # %%
 for name, side in sides.items():
@@ -323,13 +319,12 @@ for name, side in sides.items():
         left, *each = map(results.errors_left, (pairs, pairs[:1], pairs[1:]))
         assert left.high < 1
         alone = ", ".join(f"{one.share:.0%}" for one in each)
-        to = "20" if high == 20 else "30 or 36"
-        print(f"{name:19} {low} → {to}: errors left {left} ({alone})")
+        print(f"{name:19} {low} → {min(high, 36)}: errors left {left} ({alone})")
 
 # %% [markdown]
 # Up to 20 pixels a wider field leaves 76% of the errors of small digits, 59% of the middle ones' and 45% of the large ones'.
-# The estimates fall in this order in both ways, and the ends are far apart: **the larger the object, the more a small field
-# costs.** That half of the rule holds.
+# In both ways the estimates fall in this order: **the larger the object, the more a small field costs.** That half of the
+# rule holds.
 #
 # The other half does not. Beyond 20 pixels digits of 14 should have nothing left to gain, and in both ways together they
 # lose another fifth of their errors. (In way C alone each size loses a fifth to a quarter, which no single size can
@@ -338,7 +333,7 @@ for name, side in sides.items():
 #
 # ## Layer by layer, and too large
 #
-# So far one accuracy a network. A **probe** asks each layer what it knows: a linear classifier is fitted to what the layer
+# A **probe** asks each layer what it knows: a linear classifier is fitted to what the layer
 # gives, and nothing of the network is trained (Alain and Bengio 2016). One probe reads the *mean* of each map, as GAP
 # would; the other reads nine means, of a 3×3 grid, which keep roughly where things are. We ask Model3 (`reference`, n = 1,
 # trained on the probes' digits as well, so do not compare its level), and a longer network whose fields run to 60 pixels,
@@ -407,7 +402,6 @@ for study in ("ladder", "sweep", "factorial", "objects", "cut"):
 # - Digits of which no unit sees everything are read all the same; and what a unit sees it uses unevenly.
 # - Two networks that differ in two things cannot tell which of them counts. A control holds one still.
 # - At equal depth and size 22 pixels beat 14, and 14 beat 10, in three ways that differ in their side effects.
-# - A mean throws away where things are; a probe shows in which layers a network prepares for that.
 #
 # Your turn: [exercises](exercises/02c_field_worth.ipynb), find the confounder and build the control.
 #
