@@ -205,7 +205,7 @@ for notation in ("44C5-MP2-44C3", "40C5-MP2-40C3-40C1-40C1"):
 #
 # | way | what changes the field | equal | what else changes |
 # |---|---|---|---|
-# | A | 1×1 kernels become 3×3 and larger | depth; parameters, by the width | width, map, how many layers mix neighbours |
+# | A | 1×1 kernels become 3×3 and larger | depth; parameters, by the width | width, map, multiply-adds, how many layers mix neighbours |
 # | B | the pools stand earlier, or are wider | depth, every layer, parameters | map, multiply-adds, how much is pooled |
 # | C | dilation, without holes | depth, every layer, parameters, map, multiply-adds | padding, how densely a layer reads |
 #
