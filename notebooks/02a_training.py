@@ -260,7 +260,7 @@ for epoch in range(2):
     print(f"epoch {epoch + 1}: validation_accuracy={accuracy(broken):.3f}")
 
 # %% [markdown]
-# It guesses. Do not try things at random now; ask four questions in this order. Each takes the one before for granted.
+# It guesses. Now ask four questions in this order. Each takes the one before for granted.
 #
 # *1 · Is the loss right before the first step?* A network that knows nothing gives each of ten classes a tenth: the loss
 # is −ln(1/10) = ln 10. Much more means that inputs or weights are of the wrong size. Ours, and digits that somebody forgot
@@ -334,7 +334,7 @@ for name, network in (("rate 0.003", net), ("rate 0.3", broken)):
 [type(step).__name__ for step in models.conv_relu_norm(1, 10)]
 
 # %% [markdown]
-# Two of them are new. **BatchNorm** shifts and scales every channel to mean 0 and deviation 1, over the digits of a batch
+# **BatchNorm** shifts and scales every channel to mean 0 and deviation 1, over the digits of a batch
 # while training and by stored values afterwards; steps can then be larger. **Dropout** sets each unit to 0 with some
 # probability while training, here 0.05, so that no unit can rely on one other alone.
 #
@@ -343,7 +343,7 @@ for name, network in (("rate 0.003", net), ("rate 0.3", broken)):
 # The source's recipe is the loop above with 20 epochs, batches of 32, and the turned and punched digits of notebook 1. It
 # was run once and is stored (`python -m mnist_utils.train --recipe reference` runs it again, in a quarter of an hour). The
 # *test digits* are 10,000 others, by which a finished network is judged. **Which accuracy will be higher after 20 epochs:
-# that of the training digits, measured while training, or that of the test digits?** (On the left is the loss.)
+# that of the training digits, measured while training, or that of the test digits?**
 
 # %%
 reference = results.history("reference")

@@ -23,7 +23,7 @@
 # |---|---|---|
 # | notebook 2b; mean and standard deviation | 1 minute to run, 40 to read | nothing |
 #
-# Networks that see more read better. That is soon shown and easily misread: nobody can change a field alone.
+# Networks that see more read better. But nobody can change a field alone.
 #
 # Unless the text says otherwise, networks were trained by one short recipe (four epochs) and judged on 5,000
 # **validation digits** that none of them learnt from. n counts seeds, ± is their standard deviation. "Errors left 65%
@@ -399,7 +399,7 @@ for study in ("ladder", "sweep", "factorial", "objects", "cut"):
 # %% [markdown]
 # ## What was shown
 #
-# - Digits of which no unit sees everything are read all the same; and what a unit sees it uses unevenly.
+# - Digits of which no unit sees everything are read all the same.
 # - Two networks that differ in two things cannot tell which of them counts. A control holds one still.
 # - At equal depth and size 22 pixels beat 14, and 14 beat 10, in three ways that differ in their side effects.
 #
