@@ -57,11 +57,11 @@ exercises: $(READY) ## make the student's notebooks anew from notebooks/solution
 	$(RUN) -m tools.exercises
 
 reproduce: $(READY) ## measure every recipe and seed again that results/ lacks (hours; resumable)
-	$(RUN) -m mnist_utils.reproduce
+	$(RUN) -m tools.reproduce
 
 report: $(READY) ## render README's figures and pictures, the ledger and the lab from results/
 	$(RUN) -m tools.ledger
-	$(RUN) -m mnist_utils.lab
+	$(RUN) -m classroom.lab
 
 site: $(READY) ## render the course as a site into site/, with every stored output
 	$(RUN) -m sphinx -q -W -b html -c tools/site -d build/doctrees . site

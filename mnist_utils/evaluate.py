@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from scipy.stats import binomtest
 from torch import Tensor, nn
 
-from mnist_utils import command, data, inference, weights
+from mnist_utils import command, data, layers, weights
 from mnist_utils.files import RESULTS
 
 
@@ -161,7 +161,7 @@ def main() -> None:
     parser.add_argument("--data", metavar="DIR", help="folder of the MNIST files (default: bundle)")
     parser.add_argument("--json", action="store_true", help="print JSON in place of text")
     arguments = parser.parse_args()
-    network = inference.prepared(weights.load_network(arguments.weights))
+    network = layers.prepared(weights.load_network(arguments.weights))
     _, about = weights.load_tensors(arguments.weights)
     result = evaluate(network, data.load(arguments.data, train=False))
     if arguments.json:

@@ -6,8 +6,7 @@ from pathlib import Path
 
 from mnist_utils.errors import InputError
 
-PACKAGE = Path(__file__).resolve().parent
-ROOT = PACKAGE.parent
+ROOT = Path(__file__).resolve().parent.parent
 DATA, RESULTS = ROOT / "data", ROOT / "results"
 
 

@@ -2,7 +2,7 @@
 
 Araujo, Norris and Sim, "Computing Receptive Fields of Convolutional Neural Networks", Distill
 2019. `jump`, Dang Ha's word, is their `effective_stride`: how many pixels lie between the fields of
-two neighbouring units. `describe` does the same for any network.
+two neighbouring units. The package `receptive` does the same for any network.
 """
 
 from collections.abc import Iterable
@@ -13,16 +13,12 @@ class Window(NamedTuple):
     """How one unit reads the map before it, along one axis, in units of that map.
 
     Unit `u` reads positions `u·stride − padding + t·dilation` for `t = 0 .. kernel_size − 1`.
-    A pointwise layer is `Window(1)`; global pooling over `n` units `Window(n, n)`; `stride=0`
-    says that one value is broadcast to every unit. `border` tells what lies beyond the map's
-    edge: nothing to read (`zeros`), or its own units again (`reflect`, `replicate`, `circular`).
     """
 
     kernel_size: int
     stride: int = 1
     padding: int = 0
     dilation: int = 1
-    border: str = "zeros"
 
 
 def receptive_field(windows: Iterable[Window]) -> tuple[int, int]:

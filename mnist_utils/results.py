@@ -145,7 +145,7 @@ def _parsed(file: Path, *_: int) -> dict:
 def _kept(name: str, part: str, folder: Path):
     stored = read(name, folder)
     if stored is None or part not in stored:
-        raise InputError(f"{name!r} is not measured: `python -m mnist_utils.reproduce {name}`")
+        raise InputError(f"{name!r} is not measured: `python -m tools.reproduce {name}`")
     return stored[part]
 
 
@@ -320,3 +320,17 @@ def spent(study: str, folder: Path = RESULTS) -> str:
     trainings = [run for name in names(study, folder) for run in runs(name, folder)]
     minutes = sum(run["cpu_seconds"] for run in trainings) / 60
     return f"{study}: {len(trainings)} trainings, {minutes:.0f} CPU minutes"
+
+
+def probes(name: str, reading: str) -> tuple[list[int], list[float], list[float]]:
+    """Fields of a network's layers, and accuracies of the probe on their "mean" or "grid".
+
+    Mean and standard deviation over seeds; of one seed the deviation is 0.
+    """
+    by_field = {}
+    for row in json.loads((RESULTS / "probes.json").read_text()):
+        if row["name"] == name:
+            by_field.setdefault(row["field"], []).append(row[reading])
+    seeds = by_field.values()
+    deviations = [float(np.std(some, ddof=len(some) > 1)) for some in seeds]
+    return list(by_field), [float(np.mean(some)) for some in seeds], deviations

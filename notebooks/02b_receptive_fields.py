@@ -31,8 +31,10 @@
 import torch
 from torch import nn
 
+from classroom.lab import Lab
 from mnist_utils import chains, data, models, plots
-from mnist_utils.describe import describe
+from mnist_utils.receptive_field import Window, receptive_field
+from receptive import describe
 
 # %% [markdown]
 # ## Your bench
@@ -42,9 +44,6 @@ from mnist_utils.describe import describe
 # the end. (Without a kernel the same lab is a page: open [lab.html](lab.html) in a browser,
 # [more](LAB.md). Its *expected accuracy* belongs to notebook 2c.)
 # %% tags=["nbval-ignore-output"]
-from mnist_utils.lab import Lab
-from mnist_utils.receptive_field import Window, receptive_field
-
 lab = Lab("16C5-MP2-16C3")
 lab
 

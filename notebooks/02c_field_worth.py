@@ -34,12 +34,11 @@
 import numpy as np
 
 # %%
-from mnist_utils import data, explain, models, plots, results
-from mnist_utils.describe import describe
-from mnist_utils.lab.expect import measured
+from classroom.lab.expect import measured
+from mnist_utils import data, explain, factorial, models, plots, results
+from mnist_utils.factorial import DESIGNS, TOO_LARGE
 from mnist_utils.receptive_field import Window, receptive_field, variance
-from mnist_utils.reproduce import factorial, probes
-from mnist_utils.reproduce.factorial import DESIGNS, TOO_LARGE
+from receptive import describe
 
 # %% [markdown]
 # ## Must a unit see the whole digit?
@@ -343,7 +342,7 @@ for name, side in sides.items():
 # %%
 longest = f"cut/{next(iter(TOO_LARGE))}"
 series = {
-    f"{words}, {reading}": probes.by_layer(name, reading)
+    f"{words}, {reading}": results.probes(name, reading)
     for words, name in (("Model3", "recipes/reference"), ("long", longest))
     for reading in ("grid", "mean")
 }
@@ -390,7 +389,7 @@ for name, field in TOO_LARGE.items():
 # This holds for one kind of object, one short recipe with one rate for all, and up to 19,000 parameters. What carries over
 # is the method: *say what is equal, look for what moves along, and change one thing in several ways.*
 #
-# What all of this took (`python -m mnist_utils.reproduce "factorial/10C5-MP2-10C5"`, and so on, measures it again):
+# What all of this took (`python -m tools.reproduce "factorial/10C5-MP2-10C5"`, and so on, measures it again):
 
 # %%
 for study in ("ladder", "sweep", "factorial", "objects", "cut"):

@@ -32,11 +32,11 @@ import json
 
 from torch import nn
 
+from classroom.second_opinion import torchsummary_table, torchsummary_total
 from mnist_utils import models, plots, results
-from mnist_utils.describe import describe
-from mnist_utils.describe.second_opinion import torchsummary_table, torchsummary_total
 from mnist_utils.files import RESULTS
 from mnist_utils.parameters import conv2d_macs, conv2d_parameters, linear_parameters
+from receptive import describe
 
 # %% [markdown]
 # ## A convolution, on paper

@@ -29,7 +29,7 @@
 # **role** is what the job may do in your account; **spot** capacity is what AWS has left over, cheaper,
 # and taken back when it is wanted; an **endpoint** is a network that answers over HTTP.
 #
-# On AWS you also need a role with the permissions of `mnist_utils/jobs/iam/` (in Studio, your
+# On AWS you also need a role with the permissions of `cloud/jobs/iam/` (in Studio, your
 # execution role), and a quota of one `ml.g4dn.xlarge for spot training job usage`; new accounts have
 # none and ask for it in *Service Quotas*. Whoever brings a class reads [A class on AWS](TEACHING_AWS.md).
 
@@ -48,7 +48,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mnist_utils import data, jobs, plots
+from cloud import jobs
+from mnist_utils import data, plots
 from mnist_utils.errors import InputError
 from mnist_utils.evaluate import evaluate
 from mnist_utils.recipes import RECIPES
@@ -253,7 +254,7 @@ assert local.accuracy > 0.95
 # ### Leave nothing that costs
 #
 # What a crashed kernel has left, `running` finds: your endpoints, jobs and searches, nobody else's.
-# `jobs.clean(place, older="2h")` ends them; `python -m mnist_utils.jobs list` and `clean` do so from a
+# `jobs.clean(place, older="2h")` ends them; `python -m cloud.jobs list` and `clean` do so from a
 # terminal. Data and models in S3 remain: cents a month.
 
 # %%
@@ -266,7 +267,7 @@ print(*jobs.running(place) or ["nothing of yours runs"], sep="\n")
 #
 # The endpoint ran in an older image of SageMaker's than the job: PyTorch 2.6, which AWS patched until
 # 30 June 2026. That will do for an hour's lesson, and for nothing that lasts. Its named successor is the Ray
-# Serve image; `mnist_utils.serve.ray` is made for it, and tested with Ray on this machine, not in AWS's image.
+# Serve image; `cloud.serve.ray` is made for it, and tested with Ray on this machine, not in AWS's image.
 #
 # ## Where people look for metrics
 #
@@ -310,7 +311,7 @@ shutil.rmtree(folder)
 # above, its end replaced by `2.8.0-gpu-py312`.
 #
 # Not shown, because a rehearsal cannot: CUDA, your role and quotas, image pulls, real spot capacity. The
-# least permissions that suffice are in `mnist_utils/jobs/iam/sagemaker_policy.json`, each with its reason;
+# least permissions that suffice are in `cloud/jobs/iam/sagemaker_policy.json`, each with its reason;
 # the rehearsal ran under them.
 #
 # Your turn: [exercises](exercises/04_sagemaker_training.ipynb), what a forgotten weekend costs.

@@ -73,7 +73,7 @@ plots.keep(
 # ## One at a time
 #
 # `course`, five times from other seeds, with no augmentation and with each of the six alone; the network, the
-# steps, the schedule stay. (`python -m mnist_utils.reproduce augmentation/none`, and so on: two hours of a
+# steps, the schedule stay. (`python -m tools.reproduce augmentation/none`, and so on: two hours of a
 # processor for all of this page.) **Before you look: on which of the six would you bet, does any do harm, and can
 # five seeds tell?**
 

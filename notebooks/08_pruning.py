@@ -207,7 +207,7 @@ for name, group in (("CourseNet", whole), ("larger scales", left)):
     print(f"{name:16} {parameters:,} parameters, {found} errors of 5,000")
 
 # %% [markdown]
-# It has to be trained on: 20 epochs more, by the same recipe (`python -m mnist_utils.reproduce pruning/pruned`).
+# It has to be trained on: 20 epochs more, by the same recipe (`python -m tools.reproduce pruning/pruned`).
 # The usual report ends here, with a table of "before" and "after". But what would the *same small network* have
 # reached, had it been trained from scratch for as long, 40 epochs? And SmallNet, which was designed for this size,
 # by its own recipe, in as many? **Order the three.** (± is the standard deviation of the seeds.)

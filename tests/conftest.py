@@ -22,11 +22,12 @@ torch.set_num_threads(1)
 
 # What starts jobs, servers, browsers, kernels or trainings: `make check` leaves it out.
 SLOW = (
-    "describe/test_timm.py", "describe/test_transformers.py", "grade/test_grading.py", "jobs",
-    "lab/test_page.py", "lab/test_widget.py", "rehearsal", "reproduce/test_probes.py",
-    "serve/test_ray.py", "test_wheel.py", "tools/test_bench.py", "tools/test_exercises.py",
-    "tools/test_pairs.py", "tools/test_setup.py", "tools/test_site.py", "train/test_container.py",
-    "train/test_parallel.py", "train/test_run.py",
+    "receptive/test_timm.py", "receptive/test_transformers.py", "classroom/grade/test_grading.py",
+    "classroom/lab/test_page.py", "classroom/lab/test_widget.py", "cloud/jobs", "cloud/rehearsal",
+    "cloud/serve/test_ray.py", "cloud/test_container.py", "mnist_utils/train/test_parallel.py",
+    "mnist_utils/train/test_run.py", "test_wheel.py", "tools/test_bench.py",
+    "tools/test_exercises.py", "tools/test_pairs.py", "tools/test_probes.py", "tools/test_setup.py",
+    "tools/test_site.py",
 )  # fmt: skip
 load = data.load
 

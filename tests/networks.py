@@ -9,8 +9,8 @@ import torchvision.models
 from PIL import Image
 from torch import nn
 
-from mnist_utils.describe import read
-from mnist_utils.describe.fields import fields
+from receptive import read
+from receptive.fields import fields
 
 
 class Written(nn.Module):
@@ -89,3 +89,18 @@ def png(array, dtype=np.uint8) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(np.asarray(array).astype(dtype)).save(buffer, "PNG")
     return buffer.getvalue()
+
+
+class Sharing(nn.Module):
+    """One convolution used twice, a second that borrows its weights, and a bare scale."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.twin = nn.Conv2d(2, 2, 3, padding=1), nn.Conv2d(2, 2, 3, padding=1)
+        self.twin.weight = self.conv.weight
+        self.norm = nn.BatchNorm2d(2)
+        self.scale = nn.Parameter(torch.ones(2, 1, 1))
+        self.never = nn.Linear(3, 4)
+
+    def forward(self, x):
+        return self.norm(self.twin(self.conv(self.conv(x)))) * self.scale

@@ -3,7 +3,7 @@
 import re
 import sys
 from contextlib import suppress
-from functools import cache
+from graphlib import TopologicalSorter
 from importlib.metadata import PackageNotFoundError, packages_distributions, requires
 
 from gates import gate
@@ -11,53 +11,62 @@ from imports import loaded_by
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+import mnist_utils
 from mnist_utils import models
-from mnist_utils.files import PACKAGE, ROOT
+from mnist_utils.files import ROOT
 from tools import house
+from tools.house import PACKAGES, imports
 
-ROOMS = house.rooms()
-imports = cache(lambda path: [*house.imports(path)])
-GROUND = {"errors", "files", "command"}
-PAPER = {"receptive_field", "parameters"}
-DOORS = {room for room in ROOMS if house.is_door(room)} - {"plots"}
-# Which doors a door opens; every other opens none.
-OPENS = {
-    "reproduce": {"train"},
-    "jobs": {"train", "serve", "rehearsal"},
-    "grade": {"checks", "describe", "train"},
-    "lab": {"describe"},
+# Which of our packages each may import; `tools`, which nothing imports, may import them all.
+MAY = {
+    "receptive": set(),
+    "mnist_utils": set(),
+    "classroom": {"mnist_utils", "receptive"},
+    "cloud": {"mnist_utils"},
 }
+ROOMS = {room: files for package in PACKAGES for room, files in house.rooms(package).items()}
+FLAT = {room for room in house.rooms("mnist_utils")} - {"mnist_utils.train"}
+GROUND = {"mnist_utils.errors", "mnist_utils.files", "mnist_utils.command"}
+PAPER = {"mnist_utils.receptive_field", "mnist_utils.parameters"}
 # Who alone may import what is heavy, or is a machine's own.
 OWNERS = {
-    "sagemaker": {"jobs", "rehearsal"},
-    "boto3": {"jobs", "rehearsal"},
-    "botocore": {"jobs", "rehearsal"},
-    "moto": {"rehearsal"},
-    "mlflow": {"train"},
-    "ray": {"serve"},
-    "matplotlib": {"plots"},
-    "albumentations": {"augment"},
-    "torchsummary": {"describe"},
-    "anywidget": {"lab"},
+    "sagemaker": {"cloud.jobs", "cloud.rehearsal"},
+    "boto3": {"cloud.jobs", "cloud.rehearsal"},
+    "botocore": {"cloud.jobs", "cloud.rehearsal"},
+    "moto": {"cloud.rehearsal"},
+    "mlflow": {"mnist_utils.train"},
+    "ray": {"cloud.serve"},
+    "matplotlib": {"mnist_utils.plots"},
+    "albumentations": {"mnist_utils.augment"},
+    "torchsummary": {"classroom.second_opinion"},
+    "anywidget": {"classroom.lab"},
     "jupytext": set(),
     "torchvision": set(),
     "tools": set(),
 }
 
 
-def test_a_room_opens_only_what_it_may():
-    assert {"data", "plots", *GROUND, *PAPER} <= ROOMS.keys()
-    assert {"train", "serve", "checks", *OPENS} <= DOORS
+def test_a_package_imports_only_those_that_it_may():
+    assert MAY.keys() == set(PACKAGES)
     wrong = []
-    for room, files in ROOMS.items():
-        names = {name.split(".")[1] for p in files for name in imports(p) if "mnist_utils." in name}
-        opened = names & ROOMS.keys() - {room}
-        if room in GROUND | PAPER:
-            opened -= GROUND if room in GROUND else set()
-        else:
-            opened = opened & DOORS - (OPENS.get(room, set()) if room in DOORS else set())
-        wrong += [f"mnist_utils/{room} imports {other}" for other in sorted(opened)]
-    gate(wrong, "move it to a room that may: CONTRIBUTING.md, A room of the package")
+    for package, may in MAY.items():
+        for path in (ROOT / package).rglob("*.py"):
+            names = {name.split(".")[0] for name in imports(path)} & {*PACKAGES, "tools"}
+            wrong += [f"{path.relative_to(ROOT)} imports {n}" for n in names - may - {package}]
+    gate(wrong, "move it to a package that may: CONTRIBUTING.md, Four packages")
+
+
+def test_within_a_package_no_room_imports_upward_and_none_in_a_circle():
+    opened = {room: set(house.opened(room)) & ROOMS.keys() for room in ROOMS}
+    assert opened["mnist_utils.evaluate"] >= {"mnist_utils.data", "mnist_utils.weights"}
+    below = dict.fromkeys(GROUND, GROUND) | {room: set() for room in PAPER}
+    wrong = [
+        f"{room} imports {other}"
+        for room in FLAT
+        for other in sorted(opened[room] - below.get(room, FLAT))
+    ]
+    gate(wrong, "ground imports ground, paper nothing, and only what is above them the loop")
+    TopologicalSorter(opened).prepare()  # CycleError names the circle
 
 
 def test_a_machine_s_package_is_imported_behind_its_door_alone():
@@ -90,10 +99,10 @@ def required() -> set[str]:
 
 def test_every_package_that_is_imported_is_required():
     brought, of_package, wrong = required(), packages_distributions(), []
-    for path in (p for folder in (PACKAGE, *map(ROOT.joinpath, ("tools", "tests")))
-                 for p in folder.rglob("*.py") if ".ipynb_checkpoints" not in p.parts):  # fmt: skip
+    files = (p for folder in (*PACKAGES, "tools", "tests") for p in (ROOT / folder).rglob("*.py"))
+    for path in (p for p in files if ".ipynb_checkpoints" not in p.parts):
         packages = {name.split(".")[0] for name in imports(path)} & of_package.keys()
-        for package in packages - sys.stdlib_module_names - {"mnist_utils"}:
+        for package in packages - sys.stdlib_module_names - {*PACKAGES}:
             if not brought.intersection(map(canonicalize_name, of_package[package])):
                 wrong.append(f"{path.relative_to(ROOT)} imports {package}")
     gate(wrong, "name its distribution in requirements.txt and run `make lock`")
@@ -106,28 +115,40 @@ def test_paper_imports_nothing_but_python():
 
 HEAVY = {"torch", "torchvision", "sagemaker", "albumentations", "matplotlib", "mlflow", "boto3"}
 HEAVY |= {"ray", "moto", "torchsummary", "safetensors"}
-LIGHT = [*GROUND, *PAPER, "config", "recipes", "label_errors", "describe", "train"]
+LIGHT = {"mnist_utils.config", "mnist_utils.recipes", "mnist_utils.label_errors", *GROUND, *PAPER}
+LIGHT |= {"mnist_utils.train", "receptive", "receptive.steps", "classroom", "cloud", "cloud.jobs"}
 
 
 def test_what_is_light_loads_nothing_heavy_and_the_rest_torch_alone():
     def gate_on(rooms, allowed):
         """All in one process; one by one only to name who it was."""
-        if loaded_by(f"import mnist_utils.{', mnist_utils.'.join(rooms)}", HEAVY) - allowed:
-            each = {
-                room: loaded_by(f"import mnist_utils.{room}", HEAVY) - allowed for room in rooms
-            }
-            wrong = [f"mnist_utils.{room} loads {names}" for room, names in each.items() if names]
+        if loaded_by(f"import {', '.join(rooms)}", HEAVY) - allowed:
+            each = {room: loaded_by(f"import {room}", HEAVY) - allowed for room in rooms}
+            wrong = [f"{room} loads {names}" for room, names in each.items() if names]
             gate(wrong, "import it in the function that needs it, or in another room")
 
     assert loaded_by("import matplotlib", HEAVY) == {"matplotlib"}
-    gate_on(LIGHT, set())
-    machines = ["train.run", "describe.table", "serve.handlers"]
-    gate_on([*sorted(ROOMS.keys() - DOORS - {"plots"}), *machines], {"torch", "safetensors"})
+    gate_on(sorted(LIGHT), set())
+    machines = {"mnist_utils.train.run", "receptive.table", "cloud.serve.handlers"}
+    gate_on(sorted(FLAT - {"mnist_utils.plots"} | machines), {"torch", "safetensors"})
+
+
+def test_the_reader_of_networks_needs_torch_and_numpy_alone():
+    files = (ROOT / "receptive").rglob("*.py")
+    used = {name.split(".")[0] for path in files for name in imports(path)}
+    only_if_asked = {"pandas"}  # by `to_frame`
+    assert used - sys.stdlib_module_names - only_if_asked == {"receptive", "torch", "numpy"}
+
+
+def test_the_package_s_face_names_every_room():
+    told = re.findall(r"\w+", " ".join(line[4:34] for line in mnist_utils.__doc__.splitlines()
+                                      if line.startswith("    ")))  # fmt: skip
+    assert {f"mnist_utils.{name}" for name in told} == house.rooms("mnist_utils").keys()
 
 
 def test_help_answers_without_torch():
-    for command in ("describe", "train", "jobs"):
-        ask = f"runpy.run_module('mnist_utils.{command}', run_name='__main__')"
+    for command in ("receptive", "mnist_utils.train", "cloud.jobs", "classroom.grade"):
+        ask = f"runpy.run_module('{command}', run_name='__main__', alter_sys=True)"
         ask = f"import runpy; sys.argv = ['', '--help']\ntry: {ask}\nexcept SystemExit: pass\n0"
         assert loaded_by(ask, {"torch"}) == set(), command
 

@@ -13,7 +13,7 @@ from mnist_utils.files import ROOT
 
 PAGES = ["README.md", "CONTRIBUTING.md", "results/README.md", "data/README.md", "notebooks/LAB.md",
          "notebooks/TEACHING.md", "notebooks/TEACHING_AWS.md",
-         "mnist_utils/jobs/iam/README.md"]  # fmt: skip
+         "cloud/jobs/iam/README.md", "receptive/README.md"]  # fmt: skip
 TEXTS = {page: (ROOT / page).read_text() for page in PAGES}
 
 

@@ -18,13 +18,13 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from mnist_utils import augment, command, data, inference, models, recipes, results
-from mnist_utils.describe import describe
+from mnist_utils import augment, command, data, layers, models, recipes, results
 from mnist_utils.errors import InputError
 from mnist_utils.evaluate import evaluate
 from mnist_utils.files import RESULTS, write_atomically
 from mnist_utils.train import machine
 from mnist_utils.train.loop import Training, fit, train_epoch
+from receptive import describe
 
 COMPARED = ("Model1", "Model3", "CourseNet", "SmallNet", "FastNet")
 SAMPLE = 12_000  # digits a timing of one pass is taken on; figures are for 60,000
@@ -166,7 +166,7 @@ def answers(images: torch.Tensor, rounds: int) -> dict:
     sides = {
         "torch_channels_first": plain,
         "torch_channels_last": network,
-        "torch": inference.prepared(network),
+        "torch": layers.prepared(network),
         "onnxruntime": lambda batch: session.run(None, {"images": batch.numpy()}),
     }
     found = {}
@@ -190,7 +190,7 @@ def answers(images: torch.Tensor, rounds: int) -> dict:
 def by_network(images: torch.Tensor, rounds: int) -> dict[str, float]:
     """Images per CPU second of notebook 3's networks, as `answers` reads them, batches of 1,000."""
     batches = data.standardize(images).split(1_000)
-    networks = {name: inference.prepared(models.build(name).eval()) for name in COMPARED}
+    networks = {name: layers.prepared(models.build(name).eval()) for name in COMPARED}
 
     def answer(model):
         return lambda: [model(batch) for batch in batches]

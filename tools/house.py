@@ -1,36 +1,41 @@
-"""The package's rooms as they are: what each is about, and which others it imports."""
+"""The packages' rooms as they are: what each is about, and which others it imports."""
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
-from mnist_utils.files import PACKAGE
+from mnist_utils.files import ROOT
+
+PACKAGES = ("mnist_utils", "receptive", "classroom", "cloud")
 
 
-def rooms() -> dict[str, list[Path]]:
-    """Room -> its files: a module at the top, or a door (a sub-package) with all that is behind."""
+@cache
+def rooms(package: str) -> dict[str, list[Path]]:
+    """Room -> its files: a module at the package's top, or a folder with all that is in it."""
     found = {}
-    for path in sorted(PACKAGE.iterdir()):
-        if path.suffix == ".py" and path.stem != "__init__":
-            found[path.stem] = [path]
+    for path in sorted((ROOT / package).iterdir()):
+        if path.suffix == ".py" and path.stem[:2] != "__":
+            found[f"{package}.{path.stem}"] = [path]
         elif (path / "__init__.py").exists():
-            found[path.name] = sorted(path.glob("*.py"))
+            found[f"{package}.{path.name}"] = sorted(path.glob("*.py"))
     return found
-
-
-def is_door(room: str) -> bool:
-    """Whether a room is a sub-package."""
-    return (PACKAGE / room).is_dir()
 
 
 def idea(room: str) -> str:
     """The first sentence that a room says of itself."""
-    face = PACKAGE / room / "__init__.py" if is_door(room) else PACKAGE / f"{room}.py"
+    path = ROOT.joinpath(*room.split("."))
+    face = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
     return ast.get_docstring(ast.parse(face.read_text())).split("\n")[0].rstrip(".")
 
 
-def imports(path: Path) -> Iterator[str]:
+@cache
+def imports(path: Path) -> tuple[str, ...]:
     """Every module that a file imports, wherever in it: `mnist_utils.train.loop`, `torch`."""
+    return tuple(_imports(path))
+
+
+def _imports(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -39,7 +44,9 @@ def imports(path: Path) -> Iterator[str]:
 
 
 def opened(room: str) -> list[str]:
-    """The other rooms that a room imports."""
-    named = {name.split(".")[1] for path in rooms()[room] for name in imports(path)
-             if name.startswith("mnist_utils.")}  # fmt: skip
-    return sorted(named - {room})
+    """The other rooms that a room imports, and `receptive`."""
+    package, _, _ = room.partition(".")
+    names = [name.split(".") for path in rooms(package)[room] for name in imports(path)]
+    some = {"receptive" if n[0] == "receptive" != package else ".".join(n[:2])
+            for n in names if n[0] in PACKAGES}  # fmt: skip
+    return sorted(some - {room})

@@ -18,8 +18,8 @@ from mnist_utils.errors import InputError
 from mnist_utils.evaluate import evaluate, wilson_interval
 from mnist_utils.files import RESULTS, ROOT, write_atomically
 from mnist_utils.recipes import RECIPES
-from mnist_utils.reproduce.plan import ABLATIONS, ablation
 from tools import house
+from tools.reproduce.plan import ABLATIONS, ablation
 
 PAGES = (ROOT / "README.md", RESULTS / "README.md", ROOT / "CONTRIBUTING.md")
 CLAIMS = RESULTS / "CLAIMS.md"
@@ -80,7 +80,7 @@ def _about(name: str, row: dict) -> dict:
     """What stands behind the figures of one summary."""
     return {
         "n": "1 seed" if row["n"] == 1 else f"{row['n']} seeds",
-        "command": f"python -m mnist_utils.reproduce {name}",
+        "command": f"python -m tools.reproduce {name}",
         "date": row["date"],
     }
 
@@ -335,12 +335,14 @@ def tables(found: dict[str, Claim]) -> dict[str, str]:
 
 
 def _rooms() -> dict[str, list[str]]:
-    """The package's rooms, read off its code: the flat top, and the doors."""
-    head = ["| room | idea | imports of ours |", "|---|---|---|"]
-    blocks = {"rooms": head[:], "doors": head[:]}
-    for room in house.rooms():
-        lines = blocks["doors" if house.is_door(room) and room != "plots" else "rooms"]
-        lines.append(f"| `{room}` | {house.idea(room)} | {', '.join(house.opened(room))} |")
+    """The packages' rooms, read off their code."""
+    blocks = {}
+    for package in house.PACKAGES:
+        blocks[package] = ["| room | idea | imports of ours |", "|---|---|---|"]
+        for room in house.rooms(package):
+            others = ", ".join(name.removeprefix(f"{package}.") for name in house.opened(room))
+            name = room.removeprefix(f"{package}.")
+            blocks[package].append(f"| `{name}` | {house.idea(room)} | {others} |")
     return blocks
 
 

@@ -19,6 +19,7 @@ from tqdm import tqdm
 from mnist_utils import command
 from mnist_utils.errors import InputError
 from mnist_utils.files import ROOT, write_atomically
+from tools.house import PACKAGES
 
 FOLDER = ROOT / "notebooks"
 SECONDS = 300  # a cell may take
@@ -26,7 +27,7 @@ FOLDED = "hide-input"  # the tag of a cell that only checks: the site and Jupyte
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
-SOURCES = ("mnist_utils", "results", "data")  # what a notebook's outputs rest on, besides its code
+SOURCES = (*PACKAGES, "results", "data")  # what a notebook's outputs rest on, besides its code
 
 
 def every() -> list[Path]:

@@ -224,7 +224,7 @@ def megabytes() -> float:
 
 
 def add_the_package() -> None:
-    """Let `.venv` import mnist_utils by a relative path, which holds when the checkout moves."""
+    """Let `.venv` import our packages by a relative path, which holds when the checkout moves."""
     site = site_packages()
     (site / "mnist_course.pth").write_text(os.path.relpath(ROOT, site) + "\n")
 

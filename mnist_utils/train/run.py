@@ -15,7 +15,7 @@ from mnist_utils.command import Stop
 from mnist_utils.config import TrainConfig
 from mnist_utils.errors import InputError
 from mnist_utils.files import write_atomically
-from mnist_utils.train import checkpoint, container, machine, parallel, progress, sampling
+from mnist_utils.train import checkpoint, machine, parallel, progress, sampling
 from mnist_utils.train.loop import Training, fit
 
 
@@ -56,7 +56,6 @@ def train(
     """
     torch.set_num_threads(settings.threads)
     machine.keep_freed_memory()
-    container.check_gpu()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     split, held_out = splits(settings, data_dir)
     if settings.augmentation != "albumentations":  # which works on the CPU

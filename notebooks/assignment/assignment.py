@@ -118,8 +118,8 @@ print(log.getvalue())
 # In a terminal, at the top of the repository:
 #
 # ```
-# python -m mnist_utils.grade notebooks/assignment/submission --quick --html report.html
-# python -m mnist_utils.grade notebooks/assignment/submission --html report.html
+# python -m classroom.grade notebooks/assignment/submission --quick --html report.html
+# python -m classroom.grade notebooks/assignment/submission --html report.html
 # ```
 #
 # The first takes half a minute and tells all but the accuracy; the second trains Model3 three times, as your

@@ -26,8 +26,8 @@
 # %%
 import numpy as np
 
+from classroom.checks import check, hint, solution
 from mnist_utils import data
-from mnist_utils.checks import check, hint, solution
 
 train, test = data.load(train=True), data.load(train=False)
 

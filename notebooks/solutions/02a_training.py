@@ -28,7 +28,7 @@ import math
 
 import torch
 
-from mnist_utils.checks import check, hint, solution
+from classroom.checks import check, hint, solution
 
 # %% [markdown]
 # ## 2.1 Convolve

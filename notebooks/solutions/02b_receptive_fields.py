@@ -24,7 +24,7 @@
 # Before you begin: [notebook 2b](../02b_receptive_fields.ipynb). All of it takes about an hour.
 
 # %%
-from mnist_utils.checks import check, hint, solution
+from classroom.checks import check, hint, solution
 
 # %% [markdown]
 # ## 2.6 A pool

@@ -24,7 +24,7 @@
 # Before you begin: [notebook 2c](../02c_field_worth.ipynb). All of it takes about 45 minutes.
 
 # %%
-from mnist_utils.checks import check, hint, solution
+from classroom.checks import check, hint, solution
 
 # %% [markdown]
 # ## 2.16 Where, or whether

@@ -23,7 +23,7 @@
 # Before you begin: [notebook 3](../03_parameter_counting.ipynb). All of it takes about half an hour.
 
 # %%
-from mnist_utils.checks import check, hint, solution
+from classroom.checks import check, hint, solution
 
 # %% [markdown]
 # ## 3.1 One large, or two small

@@ -23,7 +23,7 @@
 # Before you begin: [notebook 4](../04_sagemaker_training.ipynb). All of it takes about twenty minutes.
 
 # %%
-from mnist_utils.checks import check, hint, solution
+from classroom.checks import check, hint, solution
 
 # %% [markdown]
 # ## 4.1 The weekend

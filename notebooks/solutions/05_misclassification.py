@@ -25,8 +25,8 @@
 # %%
 import numpy as np
 
+from classroom.checks import check, hint, solution
 from mnist_utils import data, results
-from mnist_utils.checks import check, hint, solution
 from mnist_utils.evaluate import evaluate, mcnemar, wilson_interval
 from mnist_utils.label_errors import CORRECTABLE, LABEL_ERRORS
 

@@ -28,8 +28,8 @@ import statistics
 
 import numpy as np
 
+from classroom.checks import check, hint, solution
 from mnist_utils import results
-from mnist_utils.checks import check, hint, solution
 
 # %% [markdown]
 # ## 6.1 Equal steps

@@ -25,7 +25,7 @@
 # %%
 import math
 
-from mnist_utils.checks import check, hint, solution
+from classroom.checks import check, hint, solution
 
 # %% [markdown]
 # ## 7.1 On its way

@@ -25,7 +25,7 @@
 # %%
 from itertools import pairwise
 
-from mnist_utils.checks import check, hint, solution
+from classroom.checks import check, hint, solution
 
 # %% [markdown]
 # ## 8.1 What a zero weighs

@@ -26,7 +26,7 @@
 import numpy as np
 from scipy.stats import spearmanr
 
-from mnist_utils.checks import check, hint, solution
+from classroom.checks import check, hint, solution
 
 # %% [markdown]
 # ## 9.1 Nine cells

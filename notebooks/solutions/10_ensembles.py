@@ -25,7 +25,7 @@
 # %%
 import numpy as np
 
-from mnist_utils.checks import check, hint, solution
+from classroom.checks import check, hint, solution
 
 # %% [markdown]
 # ## 10.1 Three heads

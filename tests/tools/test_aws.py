@@ -13,9 +13,9 @@ from cfnlint.decode import cfn_yaml
 from moto import mock_aws
 from moto.sagemaker.models import FakeEndpoint
 
-from mnist_utils.files import PACKAGE, ROOT
-from mnist_utils.jobs.prices import PRICES, TO_STOP
-from mnist_utils.rehearsal import permissions
+from cloud.jobs.prices import PRICES, TO_STOP
+from cloud.rehearsal import permissions
+from mnist_utils.files import ROOT
 
 AWS = ROOT / "tools/aws"
 RESOURCES = cfn_yaml.load(AWS / "class.yaml")["Resources"]
@@ -32,7 +32,7 @@ def student_policy() -> dict:
 
 
 def test_a_student_may_what_the_course_s_policy_allows_under_a_name_of_one_s_own():
-    narrowed = (PACKAGE / "jobs/iam/sagemaker_policy.json").read_text()
+    narrowed = (ROOT / "cloud/jobs/iam/sagemaker_policy.json").read_text()
     for wide, own in (
         ("/mnist-*", f"/mnist-{OWN}-*"),
         ("role/*SageMaker*", f"role/SageMakerCourse-{OWN}"),

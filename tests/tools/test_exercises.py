@@ -8,7 +8,7 @@ import pytest
 from gates import gate
 from nbclient import NotebookClient
 
-from mnist_utils.checks import exercises
+from classroom.checks import exercises
 from tools.exercises import EXERCISES, MARK, SOLUTIONS, exercise, main, without_solution
 
 STUDENTS = sorted(EXERCISES.glob("*.ipynb"))

@@ -11,7 +11,7 @@ from pathlib import Path
 import nbformat
 from docutils import nodes
 
-from mnist_utils.lab import page
+from classroom.lab import page
 
 project = html_title = "Convolutional network design on MNIST"
 extensions = ["myst_nb"]
@@ -20,6 +20,7 @@ include_patterns = [
     "README.md",
     "CONTRIBUTING.md",
     "data/README.md",
+    "receptive/README.md",
     "notebooks/[01]*.ipynb",
     "notebooks/assignment/assignment.ipynb",
     "notebooks/exercises/*.ipynb",
@@ -53,6 +54,7 @@ notebooks/TEACHING_AWS
 results/README
 results/CLAIMS
 data/README
+receptive/README
 CONTRIBUTING
 ```
 """

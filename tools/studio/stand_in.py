@@ -22,7 +22,12 @@ OLD = (
     "s3transfer==0.19.2", "matplotlib==3.10.9",
 )  # fmt: skip
 TOOLKITS = ("sagemaker-inference==1.10.1", "sagemaker-pytorch-inference==2.0.25")
-NEEDS_MORE = ("tests/serve/test_ray.py", "tests/tools", "tests/lab", "tests/test_readme.py")
+NEEDS_MORE = (
+    "tests/cloud/serve/test_ray.py",
+    "tests/tools",
+    "tests/classroom/lab",
+    "tests/test_readme.py",
+)
 LESSONS = (
     "01_data",
     "02a_training",
