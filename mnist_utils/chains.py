@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from torch import nn
 
 from mnist_utils.errors import InputError
+from mnist_utils.receptive_field import IMAGE, Window, step
 
 # Kind of layer -> its numbers and their defaults.
 KINDS = {
@@ -96,8 +97,8 @@ def after(row: dict, channels: int, side: int) -> tuple[int, int]:
     if row["kind"] == "gap":
         return channels, 1
     if "k" in values:
-        reach = values.get("d", 1) * (values["k"] - 1) + 1
-        side = (side + 2 * values["p"] - reach) // values["s"] + 1
+        window = Window(values["k"], values["s"], values["p"], values.get("d", 1))
+        side = step(IMAGE._replace(size=side), window).size
     return values.get("out", channels), side
 
 
@@ -125,9 +126,12 @@ def problem_of(row: dict, channels: int, side: int) -> str:
         return f"{values['groups']} groups do not divide {channels} and {values['out']} channels"
     if "pool" in kind and 2 * values["p"] > values["k"]:
         return f"padding of {values['p']} is more than half of a window of {values['k']}"
-    if side and kind != "linear" and after(row, channels, side)[1] < 1:
-        reach = values.get("d", 1) * (values.get("k", 1) - 1) + 1
-        return f"a window of {reach} does not fit a map of {side + 2 * values['p']}"
+    try:
+        left = after(row, channels, side)[1]
+    except ValueError as error:  # from the table on paper
+        return str(error)
+    if side and kind != "linear" and left < 1:
+        return f"a window of 1 does not fit a map of {left}"
     return ""
 
 

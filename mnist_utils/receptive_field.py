@@ -6,6 +6,7 @@ two neighbouring units. The package `receptive` does the same for any network.
 """
 
 from collections.abc import Iterable
+from itertools import accumulate
 from typing import NamedTuple
 
 
@@ -19,6 +20,45 @@ class Window(NamedTuple):
     stride: int = 1
     padding: int = 0
     dilation: int = 1
+
+
+class Row(NamedTuple):
+    """What the table says of one layer, along one axis: its map, and what its units see."""
+
+    size: int  # units of the map
+    receptive_field: int  # pixels
+    jump: int  # pixels between the fields of neighbours
+    start: float  # centre of the first unit's field; the first pixel's centre is 0
+
+
+IMAGE = Row(28, 1, 1, 0.0)  # before the first layer: MNIST's pixels
+
+
+def step(before: Row, window: Window) -> Row:
+    """Return the next row of the table (Araujo et al. 2019, with dilation).
+
+    Raises
+    ------
+    ValueError
+        Nothing of the map would be left.
+    """
+    reach = window.dilation * (window.kernel_size - 1)
+    size = (before.size + 2 * window.padding - reach - 1) // window.stride + 1
+    if size < 1:
+        raise ValueError(
+            f"a window of {reach + 1} does not fit a map of {before.size + 2 * window.padding}"
+        )
+    return Row(
+        size,
+        before.receptive_field + reach * before.jump,
+        before.jump * window.stride,
+        before.start + (reach / 2 - window.padding) * before.jump,
+    )
+
+
+def table(windows: Iterable[Window], image: Row = IMAGE) -> list[Row]:
+    """Return the row of each window of a chain; `image` is the row before the first."""
+    return list(accumulate(windows, step, initial=image))[1:]
 
 
 def receptive_field(windows: Iterable[Window]) -> tuple[int, int]:

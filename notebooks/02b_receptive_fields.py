@@ -33,6 +33,7 @@ from torch import nn
 
 from classroom.lab import Lab
 from mnist_utils import chains, data, models, plots
+from mnist_utils import receptive_field as paper
 from mnist_utils.receptive_field import Window, receptive_field
 from receptive import describe
 
@@ -160,6 +161,7 @@ for name, centre in (("first", first), ("last", last)):
 # %% tags=["hide-input"]
 assert field == table(chain)[-2][1]
 assert (size, start) == (14, 0.5)
+assert table(padded) == paper.table(padded)  # the package's, which the exercises use
 
 # %% [markdown]
 # Map and start change; field and jump do not. **Padding does not enlarge a field. It moves it, and lets it hang

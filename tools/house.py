@@ -44,9 +44,8 @@ def _imports(path: Path) -> Iterator[str]:
 
 
 def opened(room: str) -> list[str]:
-    """The other rooms that a room imports, and `receptive`."""
+    """The other rooms of its package that a room imports, and the other packages."""
     package, _, _ = room.partition(".")
     names = [name.split(".") for path in rooms(package)[room] for name in imports(path)]
-    some = {"receptive" if n[0] == "receptive" != package else ".".join(n[:2])
-            for n in names if n[0] in PACKAGES}  # fmt: skip
-    return sorted(some - {room})
+    some = {".".join(n[:2]) if n[0] == package else n[0] for n in names if n[0] in PACKAGES}
+    return sorted(some - {room, package})

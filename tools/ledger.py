@@ -13,6 +13,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
+from classroom.checks import exercises
+from classroom.checks.exercise import Exercise
 from mnist_utils import command, data, plots, results
 from mnist_utils.errors import InputError
 from mnist_utils.evaluate import evaluate, wilson_interval
@@ -21,7 +23,8 @@ from mnist_utils.recipes import RECIPES
 from tools import house
 from tools.reproduce.plan import ABLATIONS, ablation
 
-PAGES = (ROOT / "README.md", RESULTS / "README.md", ROOT / "CONTRIBUTING.md")
+TEACHING = ROOT / "notebooks" / "TEACHING.md"
+PAGES = (ROOT / "README.md", RESULTS / "README.md", ROOT / "CONTRIBUTING.md", TEACHING)
 CLAIMS = RESULTS / "CLAIMS.md"
 MARK = re.compile(r"<!--=([\w./-]+)-->(.*?)<!--/-->", re.DOTALL)
 
@@ -331,7 +334,8 @@ def tables(found: dict[str, Claim]) -> dict[str, str]:
         "ablations": ablations,
         "claims": beside,
     }
-    return {f"table.{name}": "\n".join(lines) for name, lines in (blocks | _rooms()).items()}
+    blocks |= _rooms() | {"exercises": _exercises()}
+    return {f"table.{name}": "\n".join(lines) for name, lines in blocks.items()}
 
 
 def _rooms() -> dict[str, list[str]]:
@@ -344,6 +348,31 @@ def _rooms() -> dict[str, list[str]]:
             name = room.removeprefix(f"{package}.")
             blocks[package].append(f"| `{name}` | {house.idea(room)} | {others} |")
     return blocks
+
+
+def _exercises() -> list[str]:
+    """What each exercise tests, and the first of its known wrong answers."""
+    lines, rows = (
+        ["| exercise | tests | the first of the known wrong answers |", "|---|---|---|"],
+        {},
+    )
+    for one in exercises().values():
+        rows.setdefault(one.number, []).append(one)
+    for number, some in rows.items():
+        names, asks = ", ".join(f"`{one.name}`" for one in some), some[0].asks
+        told = "; ".join(_wrong(one) for one in some)
+        lines.append(f"| {number} {names} | {asks} | {told} |")
+    return lines
+
+
+def _wrong(exercise: Exercise, most: int = 3) -> str:
+    if not exercise.wrong:
+        return "any mistake of the recurrence, named row by row"
+    said = {}
+    for pattern, name, _ in exercise.wrong:
+        number = isinstance(pattern, (int, float)) and f"{pattern:,.{4 if pattern < 1000 else 6}g}"
+        said.setdefault(name, f"{number} ({name})" if number else name)
+    return "; ".join([*said.values()][:most])
 
 
 def render(text: str, found: dict[str, Claim]) -> str:

@@ -1,11 +1,12 @@
 """Exercises that check an answer at once, and name the mistake.
 
-To use it: `from classroom.checks import check, hint, solution`, then `check.pool(8)`.
-To understand it read `recurrence`, the receptive-field table right and wrong, then `exercise`. The
-exercises are data: `nb1` to `nb10`, by notebook.
+To use it: `from classroom.checks import check, hint, solution`, then `check.pool(8)`. The exercises
+are data, `exercises/*.toml`, a file a notebook. To understand it read `answers`, how an answer is
+compared, then `exercise`; `recurrence` is the receptive-field table, right and wrong.
 """
 
 from functools import cache, partial
+from pathlib import Path
 
 from classroom.checks import exercise
 from classroom.checks.exercise import Exercise, Unsolved
@@ -16,10 +17,8 @@ __all__ = ["Unsolved", "check", "exercises", "hint", "solution"]
 @cache
 def exercises() -> dict[str, Exercise]:
     """All exercises by name, in the order of the course."""
-    from classroom.checks import nb1, nb2a, nb2b, nb2c, nb3, nb4, nb5, nb6, nb7, nb8, nb9, nb10
-
-    lessons = (nb1, nb2a, nb2b, nb2c, nb3, nb4, nb5, nb6, nb7, nb8, nb9, nb10)
-    return {one.name: one for lesson in lessons for one in lesson.EXERCISES}
+    files = sorted(Path(__file__).with_name("exercises").glob("*.toml"))
+    return {one.name: one for path in files for one in exercise.load(path)}
 
 
 class Verb:

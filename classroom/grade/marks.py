@@ -12,7 +12,6 @@ from classroom.checks.recurrence import (
     NAMED,
     Finding,
     Layer,
-    Row,
     causes,
     diagnose,
     table,
@@ -20,8 +19,8 @@ from classroom.checks.recurrence import (
 from classroom.grade.rubric import Rubric
 from classroom.grade.submission import MODELS, History, Submission
 from mnist_utils import results
-from mnist_utils.errors import InputError, first_line
-from mnist_utils.receptive_field import Window
+from mnist_utils.errors import first_line
+from mnist_utils.receptive_field import Row, Window
 
 WINDOWS = 3  # convolutions and pools that a network has at least
 SHARES = {"full": 1.0, "half": 0.5, "none": 0.0}
@@ -270,7 +269,7 @@ def _compare(evidence: Evidence, model: str) -> list[tuple[str, str]]:
             found.append((f"{model} {number} window", f"row {number + 1}, {entry.layer}: {text}"))
     try:
         chain = table(layers, image) == rows
-    except (InputError, TypeError):  # a branch, or a number that is not known
+    except (ValueError, TypeError):  # a branch, or a number that is not known
         chain = False
     yours = [entry.row for entry in given]
     findings = diagnose(yours, layers, image) if chain else _differences(yours, rows)

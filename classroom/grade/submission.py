@@ -15,10 +15,10 @@ from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError
 
-from classroom.checks.recurrence import Row
 from classroom.grade.rubric import fault
 from mnist_utils.config import TrainConfig
 from mnist_utils.errors import InputError, first_line
+from mnist_utils.receptive_field import Row
 
 MODELS = ("Model1", "Model2", "Model3")
 COLUMNS = (
