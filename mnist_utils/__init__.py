@@ -9,7 +9,7 @@
     evaluate, calibration         accuracy and mistakes; may a confidence be believed?
     explain                       where a network looks
     pruning                       a trained network, made smaller
-    results, factorial            what was measured, and how one study was laid out
+    results                       what was measured
     weights                       a network on disk
     plots                         every picture
     errors, files, command        ground for all of it

@@ -6,11 +6,9 @@ defaults, every seed, a line each, and, where weights are kept, the epochs of se
 name without a study is a recipe's: `course` is `recipes/course`.
 """
 
-import fcntl
 import functools
 import json
 import math
-import os
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -24,7 +22,7 @@ from torch import nn
 from mnist_utils import weights
 from mnist_utils.config import TrainConfig
 from mnist_utils.errors import InputError
-from mnist_utils.files import RESULTS, write_atomically
+from mnist_utils.files import RESULTS
 
 # The README this course began from: one run, no seed, no interval.
 SOURCE = {
@@ -49,7 +47,7 @@ def weights_path(name: str, seed: int = 0, folder: Path = RESULTS) -> Path:
 
 def names(study: str, folder: Path = RESULTS) -> list[str]:
     """The configurations of a study that were measured: `sweep/…`."""
-    return [f"{study}/{name}" for name in _study(study, folder)]
+    return [f"{study}/{name}" for name in study_of(study, folder)]
 
 
 def read(name: str, folder: Path = RESULTS) -> dict | None:
@@ -61,7 +59,7 @@ def read(name: str, folder: Path = RESULTS) -> dict | None:
         The study's file is not JSON.
     """
     study, rest = study_and_name(name)
-    if (stored := _study(study, folder).get(rest)) is None:
+    if (stored := study_of(study, folder).get(rest)) is None:
         return None
     config = TrainConfig.from_dict(stored["config"]).to_dict()
     del config["seed"]  # each run has its own
@@ -90,41 +88,7 @@ def history(name: str, folder: Path = RESULTS) -> dict:
     return _kept(name, "history", folder)
 
 
-def add(name: str, config: dict, run: dict, history: dict | None, folder: Path = RESULTS) -> None:
-    """Store a seed's run. Several processes may do so at once: each reads what is there anew."""
-    study, rest = study_and_name(name)
-    default = TrainConfig().to_dict()
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        stored = dict(_study(study, folder))
-        entry = stored.get(rest, {"runs": []})
-        others = [one for one in entry["runs"] if one["seed"] != run["seed"]]
-        stored[rest] = entry | {
-            "config": {key: config[key] for key in default if config[key] != default[key]},
-            "runs": sorted([*others, run], key=lambda one: one["seed"]),
-        }
-        if history:
-            stored[rest]["history"] = history
-        write_atomically(folder / f"{study}.json", _text(stored))
-    finally:
-        os.close(lock)
-
-
-def _text(study: dict) -> str:
-    """JSON with a line for each run, so that a new one is one line of a diff."""
-    entries = []
-    for name, stored in sorted(study.items()):
-        runs = ",\n".join(f"   {json.dumps(run)}" for run in stored["runs"])
-        parts = [f'"config": {json.dumps(stored["config"])}', f'"runs": [\n{runs}\n  ]']
-        if "history" in stored:
-            parts.append(f'"history": {json.dumps(stored["history"])}')
-        entries.append(f" {json.dumps(name)}: {{\n  " + ",\n  ".join(parts) + "\n }")
-    return "{\n" + ",\n".join(entries) + "\n}\n"
-
-
-def _study(study: str, folder: Path) -> dict:
+def study_of(study: str, folder: Path) -> dict:
     """Name -> what is stored of it, to be read and not changed."""
     file = folder / f"{study}.json"
     try:
@@ -320,17 +284,3 @@ def spent(study: str, folder: Path = RESULTS) -> str:
     trainings = [run for name in names(study, folder) for run in runs(name, folder)]
     minutes = sum(run["cpu_seconds"] for run in trainings) / 60
     return f"{study}: {len(trainings)} trainings, {minutes:.0f} CPU minutes"
-
-
-def probes(name: str, reading: str) -> tuple[list[int], list[float], list[float]]:
-    """Fields of a network's layers, and accuracies of the probe on their "mean" or "grid".
-
-    Mean and standard deviation over seeds; of one seed the deviation is 0.
-    """
-    by_field = {}
-    for row in json.loads((RESULTS / "probes.json").read_text()):
-        if row["name"] == name:
-            by_field.setdefault(row["field"], []).append(row[reading])
-    seeds = by_field.values()
-    deviations = [float(np.std(some, ddof=len(some) > 1)) for some in seeds]
-    return list(by_field), [float(np.mean(some)) for some in seeds], deviations

@@ -34,9 +34,10 @@
 import numpy as np
 
 # %%
+from classroom import factorial
+from classroom.factorial import DESIGNS, TOO_LARGE
 from classroom.lab.expect import measured
-from mnist_utils import data, explain, factorial, models, plots, results
-from mnist_utils.factorial import DESIGNS, TOO_LARGE
+from mnist_utils import data, explain, models, plots, results
 from mnist_utils.receptive_field import Window, receptive_field, variance
 from receptive import describe
 
@@ -342,7 +343,7 @@ for name, side in sides.items():
 # %%
 longest = f"cut/{next(iter(TOO_LARGE))}"
 series = {
-    f"{words}, {reading}": results.probes(name, reading)
+    f"{words}, {reading}": factorial.probes(name, reading)
     for words, name in (("Model3", "recipes/reference"), ("long", longest))
     for reading in ("grid", "mean")
 }

@@ -1,12 +1,10 @@
 import json
 import math
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 from mnist_utils import results
-from mnist_utils.config import TrainConfig
 from mnist_utils.errors import InputError
 
 
@@ -24,18 +22,6 @@ def test_what_is_not_measured_or_not_json_is_named(tmp_path):
     (tmp_path / "recipes.json").write_text("{")
     with pytest.raises(InputError, match=r"recipes\.json is not JSON"):
         results.read("broken", tmp_path)
-
-
-def test_runs_that_end_at_once_are_all_kept_a_line_each(tmp_path):
-    def add(seed):
-        results.add("study/a", TrainConfig(lr=0.5).to_dict(), {"seed": seed}, None, tmp_path)
-
-    with ThreadPoolExecutor(8) as several:
-        list(several.map(add, range(40)))
-    assert [run["seed"] for run in results.runs("study/a", tmp_path)] == list(range(40))
-    text = (tmp_path / "study.json").read_text()
-    assert text.count("\n   {") == 40
-    assert '"config": {"lr": 0.5}' in text  # what differs from the defaults
 
 
 def test_an_interval_of_a_mean_by_hand():

@@ -1,4 +1,5 @@
 import json
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import field, make_dataclass, replace
 
@@ -11,7 +12,7 @@ from mnist_utils.errors import InputError
 from mnist_utils.files import RESULTS, ROOT
 from mnist_utils.recipes import RECIPES
 from tools.reproduce.__main__ import main
-from tools.reproduce.measure import measure
+from tools.reproduce.measure import add, measure
 from tools.reproduce.plan import ABLATIONS, BEST, BUDGETS, GRID, PLAN, WEIGHTS, ablation
 
 QUICK = replace(RECIPES["fast"], epochs=1, subset=256, clean_epochs=0)
@@ -104,3 +105,15 @@ def test_the_weights_in_results_are_the_plan_s_and_of_the_runs_that_measured_the
 
 def test_an_unknown_name_is_refused(refused):
     assert "'recipes/magic' is not one of recipes/reference, " in refused(main, "magic")
+
+
+def test_runs_that_end_at_once_are_all_kept_a_line_each(tmp_path):
+    def store(seed):
+        add("study/a", TrainConfig(lr=0.5).to_dict(), {"seed": seed}, None, tmp_path)
+
+    with ThreadPoolExecutor(8) as several:
+        list(several.map(store, range(40)))
+    assert [run["seed"] for run in results.runs("study/a", tmp_path)] == list(range(40))
+    text = (tmp_path / "study.json").read_text()
+    assert text.count("\n   {") == 40
+    assert '"config": {"lr": 0.5}' in text  # what differs from the defaults

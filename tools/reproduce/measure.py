@@ -1,6 +1,8 @@
 """Measure a configuration again, seed by seed, and store what each seed gave."""
 
+import fcntl
 import json
+import os
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -49,8 +51,42 @@ def measure(name: str, settings: TrainConfig, seeds: int, *, folder: Path, runs:
             network = out / "model.safetensors"
             run["weights_sha256"] = weights.checksum(network)
             write_atomically(results.weights_path(name, seed, folder), network.read_bytes())
-        results.add(name, settings.to_dict(), run, history if keep and not seed else None, folder)
+        add(name, settings.to_dict(), run, history if keep and not seed else None, folder)
     return results.read(name, folder)
+
+
+def add(name: str, config: dict, run: dict, history: dict | None, folder: Path) -> None:
+    """Store a seed's run. Several processes may do so at once: each reads what is there anew."""
+    study, rest = results.study_and_name(name)
+    default = TrainConfig().to_dict()
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        stored = dict(results.study_of(study, folder))
+        entry = stored.get(rest, {"runs": []})
+        others = [one for one in entry["runs"] if one["seed"] != run["seed"]]
+        stored[rest] = entry | {
+            "config": {key: config[key] for key in default if config[key] != default[key]},
+            "runs": sorted([*others, run], key=lambda one: one["seed"]),
+        }
+        if history:
+            stored[rest]["history"] = history
+        write_atomically(folder / f"{study}.json", _text(stored))
+    finally:
+        os.close(lock)
+
+
+def _text(study: dict) -> str:
+    """JSON with a line for each run, so that a new one is one line of a diff."""
+    entries = []
+    for name, stored in sorted(study.items()):
+        runs = ",\n".join(f"   {json.dumps(run)}" for run in stored["runs"])
+        parts = [f'"config": {json.dumps(stored["config"])}', f'"runs": [\n{runs}\n  ]']
+        if "history" in stored:
+            parts.append(f'"history": {json.dumps(stored["history"])}')
+        entries.append(f" {json.dumps(name)}: {{\n  " + ",\n  ".join(parts) + "\n }")
+    return "{\n" + ",\n".join(entries) + "\n}\n"
 
 
 def one_line(name: str, folder: Path) -> str:

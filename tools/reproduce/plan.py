@@ -4,15 +4,15 @@ from dataclasses import replace
 
 from torch import nn
 
-from mnist_utils import models, results
-from mnist_utils.config import TrainConfig
-from mnist_utils.factorial import (
+from classroom.factorial import (
     CANVAS,
     DESIGNS,
     OBJECTS,
     SIDES,
     TOO_LARGE,
 )
+from mnist_utils import models, results
+from mnist_utils.config import TrainConfig
 from mnist_utils.pruning import slimmed
 from mnist_utils.recipes import RECIPES
 

@@ -11,9 +11,9 @@ import json
 
 import torch
 
+from classroom.factorial import TOO_LARGE
 from mnist_utils import command, data, results
 from mnist_utils.explain import linear_probe, means_of
-from mnist_utils.factorial import TOO_LARGE
 from mnist_utils.files import RESULTS, write_atomically
 
 LONG = f"cut/{next(iter(TOO_LARGE))}"  # its fields run to 60 pixels

@@ -6,10 +6,10 @@ import random
 import numpy as np
 import pytest
 
+from classroom.factorial import DESIGNS
 from classroom.lab import expect
 from classroom.lab.design import rows_of
 from mnist_utils import chains, models
-from mnist_utils.factorial import DESIGNS
 from tools.reproduce.plan import SWEPT
 
 EXPECT = "([rows, sweep], lab) => lab.expected(rows, sweep)"

@@ -7,9 +7,9 @@ from itertools import product
 import pytest
 import torch
 
+from classroom.factorial import CANVAS, DESIGNS, OBJECTS, SIZES, TOO_LARGE
 from classroom.lab.design import numbers
 from mnist_utils import chains
-from mnist_utils.factorial import CANVAS, DESIGNS, OBJECTS, SIZES, TOO_LARGE
 from mnist_utils.receptive_field import Window, receptive_field
 from tools.reproduce.plan import SCALED
 

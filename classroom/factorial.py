@@ -17,8 +17,13 @@ Depth counts the convolutions before GAP, the 1×1 among them. In the notations 
 stands for the channels of the first convolution, `*` for those of the others.
 """
 
+import json
 import re
 from typing import NamedTuple
+
+import numpy as np
+
+from mnist_utils.files import RESULTS
 
 SIZES = (3_000, 19_000)  # parameters, to 5%
 
@@ -172,3 +177,17 @@ TOO_LARGE = {
     for width, cuts in {"10": (0, 2, 4, 5), "14": (4,), "16": (5,)}.items()
     for cut in cuts
 }
+
+
+def probes(name: str, reading: str) -> tuple[list[int], list[float], list[float]]:
+    """Fields of a network's layers, and accuracies of the probe on their "mean" or "grid".
+
+    Mean and standard deviation over seeds; of one seed the deviation is 0.
+    """
+    by_field = {}
+    for row in json.loads((RESULTS / "probes.json").read_text()):
+        if row["name"] == name:
+            by_field.setdefault(row["field"], []).append(row[reading])
+    seeds = by_field.values()
+    deviations = [float(np.std(some, ddof=len(some) > 1)) for some in seeds]
+    return list(by_field), [float(np.mean(some)) for some in seeds], deviations
