@@ -77,6 +77,7 @@ report: ## render README's figures and pictures, the ledger and the lab from res
 	$(call with,$(LESSONS))
 	$(RUN) -m tools.ledger
 	$(RUN) -m classroom.lab
+	$(RUN) -m tools.film
 
 site: ## render the course as a site into site/, with every stored output
 	$(call with,$(LESSONS) site)

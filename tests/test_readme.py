@@ -62,10 +62,14 @@ def commands(text: str) -> list[list[str]]:
 EVERY = [(page, words) for page, text in TEXTS.items() for words in commands(text)]
 
 
-def test_the_workflow_begins_with_the_oldest_python_that_is_promised():
-    oldest = re.search(r'requires-python = ">=([\d.]+)"', (ROOT / "pyproject.toml").read_text())[1]
-    workflow = (ROOT / ".github/workflows/test.yml").read_text()
-    assert re.findall(r'python-version: \["([\d.]+)"', workflow) == [oldest]
+def test_the_workflow_tries_every_python_that_is_promised():
+    told = (ROOT / "pyproject.toml").read_text()
+    low, beyond = map(int, re.search(r'requires-python = ">=3\.(\d+),<3\.(\d+)"', told).groups())
+    tried = re.search(
+        r"python-version: \[(.*)\]", (ROOT / ".github/workflows/test.yml").read_text()
+    )
+    assert re.findall(r'"3\.(\d+)"', tried[1]) == [str(n) for n in range(low, beyond)]
+    assert f"Python 3.{low}\nto 3.{beyond - 1}" in TEXTS["README.md"]
 
 
 def test_every_target_exists_also_in_the_workflows():
