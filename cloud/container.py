@@ -44,12 +44,12 @@ def words(arguments: list[str]) -> list[str]:
 def _hyperparameters() -> dict:
     text = os.environ.get("SM_HPS", "{}")
     try:
-        found = json.loads(text)
+        hyperparameters = json.loads(text)
     except ValueError:
-        found = None
-    if not isinstance(found, dict):
+        hyperparameters = None
+    if not isinstance(hyperparameters, dict):
         raise InputError(f"SM_HPS={text[:60]!r} is not a JSON object of hyperparameters")
-    return found
+    return hyperparameters
 
 
 def _text(value) -> str:

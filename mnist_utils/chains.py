@@ -53,14 +53,14 @@ def rows(notation: str) -> list[dict]:
     """
     result = []
     for part in notation.split("-"):
-        if not (found := _LAYER.fullmatch(part)):
+        if not (match := _LAYER.fullmatch(part)):
             raise InputError(f"{part!r} in {notation!r} is not a layer; write 16C5, MP2, AP2")
-        numbers = {name: int(found[name]) for name in ("k", "s", "p", "d") if found[name]}
-        if found["pool"]:
-            kind = "maxpool" if found["pool"] == "M" else "avgpool"
+        numbers = {name: int(match[name]) for name in ("k", "s", "p", "d") if match[name]}
+        if match["pool"]:
+            kind = "maxpool" if match["pool"] == "M" else "avgpool"
             result.append({"kind": kind, "s": numbers["k"]} | numbers)
         else:
-            conv = {"kind": "conv", "out": int(found["out"]), "bias": False}
+            conv = {"kind": "conv", "out": int(match["out"]), "bias": False}
             result += [conv | numbers, {"kind": "norm"}, {"kind": "relu"}]
     return [*result, {"kind": "gap"}, {"kind": "conv", "out": 10, "k": 1}]
 

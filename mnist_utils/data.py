@@ -122,9 +122,9 @@ def _verified(directory: str | Path | None, name: str) -> bytearray:
         raise InputError(f"data directory {str(directory)!r} does not exist; {_REMEDY}")
     source = _find(directory, name)
     content = _read(source)
-    if (found := _md5(content)) != MD5[name]:
+    if (md5 := _md5(content)) != MD5[name]:
         raise InputError(
-            f"{source}: expected MD5 {MD5[name]} of {name}, found {found} "
+            f"{source}: expected MD5 {MD5[name]} of {name}, found {md5} "
             f"({len(content):,} bytes); {_REMEDY}"
         )
     return bytearray(content)  # writable, as torch wants it

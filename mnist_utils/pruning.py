@@ -18,10 +18,10 @@ def slimmed(network: SeparableNet, stem: int, widths: tuple[int, ...]) -> Separa
     small.stem[0].weight.data = network.stem[0].weight.data[kept[0]].clone()
     _keep(small.stem[3], norms[0], kept[0])
     blocks = zip(small.blocks, network.blocks, kept, kept[1:], strict=False)
-    for ours, theirs, read, given in blocks:
+    for ours, theirs, read, written in blocks:
         ours[0].weight.data = theirs[0].weight.data[read].clone()
-        ours[1].weight.data = theirs[1].weight.data[given][:, read].clone()
-        _keep(ours[2], theirs[2], given)
+        ours[1].weight.data = theirs[1].weight.data[written][:, read].clone()
+        _keep(ours[2], theirs[2], written)
     small.head.weight.data = network.head.weight.data[:, kept[-1]].clone()
     small.head.bias.data = network.head.bias.data.clone()
     return small

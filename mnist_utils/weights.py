@@ -65,9 +65,11 @@ def load_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict]:
         raise InputError(f"{path} does not exist; train first, or name another file") from None
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path} is not a readable checkpoint ({error}); {remedy}") from None
-    if metadata.get("sha256") != (found := _sha256(tensors, metadata.get("about", ""))):
+    if metadata.get("sha256") != (checksum := _sha256(tensors, metadata.get("about", ""))):
         expected = metadata.get("sha256", "none")
-        raise InputError(f"{path} is damaged: SHA-256 {expected} expected, {found} found; {remedy}")
+        raise InputError(
+            f"{path} is damaged: SHA-256 {expected} expected, {checksum} found; {remedy}"
+        )
     return tensors, json.loads(metadata["about"])
 
 

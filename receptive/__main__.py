@@ -33,24 +33,24 @@ def load(target: str):
     except (Exception, SystemExit) as error:
         raise InputError(f"{module_name!r} cannot be imported: {first_line(error)}") from error
     try:
-        found = attrgetter(attribute)(module)
+        network = attrgetter(attribute)(module)
     except Exception as error:
         raise InputError(f"{module_name!r} has no {attribute!r}; is it spelt right?") from error
-    if callable(found) and not isinstance(found, nn.Module):
+    if callable(network) and not isinstance(network, nn.Module):
         # torchvision would download a backbone's weights, and no count needs them.
         none = {"weights_backbone": None}
         try:
-            asked = inspect.signature(found).parameters
-            found = found(**{name: value for name, value in none.items() if name in asked})
+            asked = inspect.signature(network).parameters
+            network = network(**{name: value for name, value in none.items() if name in asked})
         except (Exception, SystemExit) as error:
             raise InputError(
                 f"{target} cannot be built without arguments: {first_line(error)}"
             ) from error
-    if not isinstance(found, nn.Module):
+    if not isinstance(network, nn.Module):
         raise InputError(
-            f"{target} is of type {type(found).__name__}; name an nn.Module or its builder"
+            f"{target} is of type {type(network).__name__}; name an nn.Module or its builder"
         )
-    return found
+    return network
 
 
 def parser() -> Parser:
@@ -118,14 +118,14 @@ def _main(arguments: Sequence[str] | None) -> None:
     with warnings.catch_warnings(), redirect_stdout(sys.stderr):  # what a network prints itself
         warnings.simplefilter("ignore")
         model = load(options.target)
-        found = describe(model, options.input)
-    long = sys.stdout.isatty() and len(found.rows) > LONG
+        description = describe(model, options.input)
+    long = sys.stdout.isatty() and len(description.rows) > LONG
     brief = long if options.brief is None else options.brief
     if options.json:
-        print(found.to_json())
+        print(description.to_json())
     else:
-        print(found.to_markdown(brief) if options.markdown else found.to_text(brief))
-        for sentence in found.advice(options.object) if options.advice else ():
+        print(description.to_markdown(brief) if options.markdown else description.to_text(brief))
+        for sentence in description.advice(options.object) if options.advice else ():
             width = 10**6 if options.markdown else shutil.get_terminal_size().columns
             print(fill(f"- {sentence}", width, subsequent_indent="  "))
 

@@ -16,9 +16,9 @@ LESSON = "notebooks/02c_field_worth.ipynb"
 COUNTING = "notebooks/03_parameter_counting.ipynb"
 
 
-def advice(found, object_size: int) -> list[str]:
+def advice(description, object_size: int) -> list[str]:
     """Sentences on a `Description`, each with its numbers, a change, and the lesson's page."""
-    lines = [r for r in found.rows if not r.container and r.status in ("known", "measured")]
+    lines = [r for r in description.rows if not r.container and r.status in ("known", "measured")]
     sizes = {"input": [1, 1]} | {
         r.name: pair(r.local_field if r.local_field is not None else r.receptive_field)
         for r in lines
@@ -26,11 +26,11 @@ def advice(found, object_size: int) -> list[str]:
     before = {r.name: _largest([sizes.get(name, [0, 0]) for name in r.inputs]) for r in lines}
     maps = [r for r in lines if len(r.output_shape) == 3 and max(r.output_shape[1:]) > 1]
     rules = (
-        _unproductive(found, lines, before, object_size),
+        _unproductive(description, lines, before, object_size),
         _averaged(lines, maps, sizes, before, object_size),
         _holes(maps),
-        _padding(found, maps),
-        _heavy(found, lines),
+        _padding(description, maps),
+        _heavy(description, lines),
     )
     return [sentence for rule in rules for sentence in rule]
 
@@ -39,7 +39,7 @@ def _largest(fields: Sequence) -> list[int]:
     return [max(axis) for axis in zip(*fields, strict=True)] or [0, 0]
 
 
-def _unproductive(found, lines: Sequence, before: dict, size: int) -> Iterator[str]:
+def _unproductive(description, lines: Sequence, before: dict, size: int) -> Iterator[str]:
     """Convolutions whose input sees the whole object already."""
     late = [r for r in lines if _slides(r) and r.macs and min(before[r.name]) >= size]
     if late:
@@ -47,8 +47,8 @@ def _unproductive(found, lines: Sequence, before: dict, size: int) -> Iterator[s
         yield (
             f"the input of {late[0].name} sees all {size} pixels of the object already "
             f"({show(before[late[0].name])}), and {_count(late, 'convolution')} from there on take "
-            f"{parameters / max(found.parameters, 1):.0%} of the parameters and "
-            f"{macs / max(found.macs, 1):.0%} of the multiply-adds: take some out, or let a "
+            f"{parameters / max(description.parameters, 1):.0%} of the parameters and "
+            f"{macs / max(description.macs, 1):.0%} of the multiply-adds: take some out, or let a "
             f"stride come later; {LESSON}"
         )
 
@@ -80,29 +80,29 @@ def _holes(maps: Sequence) -> Iterator[str]:
         )
 
 
-def _padding(found, maps: Sequence) -> Iterator[str]:
+def _padding(description, maps: Sequence) -> Iterator[str]:
     """How much of what a unit in the corner of the last map sees is padding."""
     known = [r for r in maps if r.field_padding is not None and not any(pair(r.same_for_all_units))]
     if not known:
         return
     last, inside = known[-1], 1.0
     columns = map(pair, (last.receptive_field, last.field_padding))
-    for size, padding, pixels in zip(*columns, found.input_shape[1:], strict=True):
+    for size, padding, pixels in zip(*columns, description.input_shape[1:], strict=True):
         inside *= max(0, min(size - padding, pixels) - max(0, -padding)) / size
     if inside < 0.5:
         padded = [r for r in maps if r.padding is not None and max(pair(r.padding)) > 0]
         yield (
             f"of what the corner unit of {last.name} sees, {1 - inside:.0%} is padding: less of it "
             f"in {_count(padded, 'layer')}, or an image larger than "
-            f"{show(list(found.input_shape[1:]))}, would show it more; {LESSON}"
+            f"{show(list(description.input_shape[1:]))}, would show it more; {LESSON}"
         )
 
 
-def _heavy(found, lines: Sequence) -> Iterator[str]:
+def _heavy(description, lines: Sequence) -> Iterator[str]:
     """One layer that holds most of the parameters, or of the multiply-adds."""
     for column, what in (("parameters", "parameters"), ("macs", "multiply-adds")):
         row = max(lines, key=lambda r: getattr(r, column), default=None)
-        share = getattr(row, column, 0) / max(getattr(found, column), 1)
+        share = getattr(row, column, 0) / max(getattr(description, column), 1)
         if share > 0.5 and sum(getattr(r, column) > 0 for r in lines) > 1:
             mend = "a smaller kernel or fewer channels" if _slides(row) else "fewer inputs"
             if column == "macs" and _slides(row):

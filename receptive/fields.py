@@ -171,22 +171,22 @@ def fields(rows: Sequence[Row], global_context: bool = True) -> list[tuple[Field
     return found
 
 
-def _meet(row: Row, found: list, image: tuple[int, int], global_context: bool):
+def _meet(row: Row, seen: list, image: tuple[int, int], global_context: bool):
     """The fields along both axes of channels, or of branches, taken together."""
     # Constants beside maps see nothing, and take nothing from what those see.
-    found = [f for f in found if getattr(f, "reason", "") != CONSTANT] or found[:1]
-    for one in found:
+    seen = [f for f in seen if getattr(f, "reason", "") != CONSTANT] or seen[:1]
+    for one in seen:
         if isinstance(one, Unknown):
             return one
     if not global_context:
-        found = [f for f in found if not (f[0].fixed or f[1].fixed)] or found
-    if len(found) == 1:
-        return found[0]
+        seen = [f for f in seen if not (f[0].fixed or f[1].fixed)] or seen
+    if len(seen) == 1:
+        return seen[0]
     both = []
     for axis in AXES:
-        field = merge(tuple(dict.fromkeys(f[axis] for f in found)), row.extent[axis], image[axis])
+        field = merge(tuple(dict.fromkeys(f[axis] for f in seen)), row.extent[axis], image[axis])
         if field is None:
-            jumps = sorted({one[axis].jump for one in found if not one[axis].fixed})
+            jumps = sorted({one[axis].jump for one in seen if not one[axis].fixed})
             why = f"jumps {', '.join(map(str, jumps))}" if len(jumps) > 1 else "different reach"
             return Unknown(row.name, f"branches of {why} meet: its units see fields of many sizes")
         both.append(field)
@@ -222,7 +222,7 @@ def pixels(rows: Sequence[Row], index: int, unit: tuple[int, int]) -> Tensor:
     return reached.get(0, torch.zeros(rows[0].extent)) > 0
 
 
-def pixels_with_holes(rows: Sequence[Row], found: Sequence) -> dict[int, list[int]]:
+def pixels_with_holes(rows: Sequence[Row], seen: Sequence) -> dict[int, list[int]]:
     """For rows whose units leave pixels out: how many a middle unit reads, and of how many.
 
     Holes open where a dilated kernel, or a strided one, steps further than the field before it is
@@ -230,13 +230,13 @@ def pixels_with_holes(rows: Sequence[Row], found: Sequence) -> dict[int, list[in
     """
     counts = {}
     for i, row in enumerate(rows):
-        known = [j for j in row.inputs if not isinstance(found[j], Unknown)]
+        known = [j for j in row.inputs if not isinstance(seen[j], Unknown)]
         opens = any(
             isinstance(w, Window) and w.kernel_size > 1 and w.dilation * f.jump > f.size
             for j in known
-            for w, f in zip(row.windows, found[j], strict=True)
+            for w, f in zip(row.windows, seen[j], strict=True)
         )
-        if isinstance(found[i], Unknown) or not (opens or counts.keys() & set(known)):
+        if isinstance(seen[i], Unknown) or not (opens or counts.keys() & set(known)):
             continue
         mask = pixels(rows, i, tuple(n // 2 for n in row.extent))
         if (inside := bounding_box(mask)) is None:

@@ -2,6 +2,18 @@
 
 `TorchDispatchMode` shows each of PyTorch's own operations, `TorchFunctionMode` the calls that stand
 in `forward`.
+
+An example, on an image of two channels and 4×4 pixels (row 0):
+
+    def forward(self, images):
+        maps = torch.cat([images, self.conv(images)], 1)  # 2 and 2 channels
+        return maps.flatten(2)[:, 1:3].mean(2)            # one of the image's, one of conv's
+
+`conv` is row 1: it reads row 0 through windows of 3×3. `cat` makes a row for each half of its
+channels, 2 that reads 0 and 3 that reads 1, and as its line in the table a row 4 that reads both.
+`flatten` and the slice do likewise, and the two channels that are left still read 0 and 1, each by
+a chain of its own. `mean` takes windows of 4×4 of each chain: its first channel sees 4 pixels, its
+second 6. `layout` shows where the units lie meanwhile.
 """
 
 from collections.abc import Iterable, Sequence

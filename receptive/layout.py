@@ -6,6 +6,14 @@ themselves (`moved`); all other operations mix units, join maps, or slide along 
 
 Half the channels of `cat([a, b])` see what `a` sees, the others what `b` sees, and `chunk` may part
 them again: so the channels of a map fall into groups, and each is a row of its own.
+
+An example, an image of two channels and 4×4 pixels, and what three operations make of its layout
+(`follow` tells which rows of the table that takes):
+
+    images                        (1, 2, 4, 4)  y 0 1 2 3 down, x 0 1 2 3 along, g 0 everywhere
+    maps = cat([images, conv], 1) (1, 4, 4, 4)  y, x as before; g 0 0 1 1 along the channels
+    lines = maps.flatten(2)       (1, 4, 16)    y 0 0 0 0 1 1 1 1 2 …, x 0 1 2 3 0 1 2 3 0 …
+    lines[:, 1:3]                 (1, 2, 16)    g 0 1: a channel of the image, and one of conv's
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -138,11 +146,11 @@ def moved(
         numbers.append([numpy.where(g < 0, 0, t + 1) for t in (m.y, m.x, g)])
     shapes, arrays = [shape for _, shape in maps], [t for each in numbers for t in each]
     key = key and (str((key, shapes, [t.shape for t in arrays])), *(t.tobytes() for t in arrays))
-    found = MOVED.get(key) or _moved(numbers, shapes, function, full)
+    result = MOVED.get(key) or _moved(numbers, shapes, function, full)
     if key and len(MOVED) < 10_000:
-        MOVED[key] = found
+        MOVED[key] = result
     extent = maps[0][0].extent
-    return [Layout(extent, reads, *places) for places in found]
+    return [Layout(extent, reads, *places) for places in result]
 
 
 MOVED: dict = {}  # what was moved before: the blocks of a transformer are alike
@@ -153,20 +161,20 @@ def _moved(numbers: list, shapes: list, function: Callable, full: Sequence[int])
     parts = []
     for each in zip(*numbers, strict=True):
         sizes = [[1 if d in full else n for d, n in enumerate(t.shape)] for t in each]
-        common, given = numpy.broadcast_shapes(*sizes), []
+        common, arrays = numpy.broadcast_shapes(*sizes), []
         for t, shape in zip(each, shapes, strict=True):
             size = [shape[d] if d in full else n for d, n in enumerate(common)]
             t = numpy.array(numpy.broadcast_to(t, size), "int32", order="C")
-            given.append(torch.from_numpy(t))
-        results = function(*given)
+            arrays.append(torch.from_numpy(t))
+        results = function(*arrays)
         parts.append(results if isinstance(results, (tuple, list)) else [results])
-    found = []
+    outcomes = []
     for results in zip(*parts, strict=True):
         if 0 in results[0].shape:
             raise Unreadable("it makes or takes a map without channels")
         y, x, g = (t.numpy() - 1 for t in results)
-        found.append((_short(y), _short(x), _short(g, unsaid=-2)))
-    return found
+        outcomes.append((_short(y), _short(x), _short(g, unsaid=-2)))
+    return outcomes
 
 
 def settled(rows: list[Row], layout: Layout) -> Layout | None:
@@ -233,9 +241,9 @@ def _last(t: ndarray, dims: list[int]) -> ndarray:
 def _seen(t: ndarray, over: list[int], n: int) -> ndarray:
     """For each entry n booleans: which numbers it meets along the dimensions `over`."""
     lines = _last(t, over)
-    found = numpy.zeros((*lines.shape[:-1], n + 1), bool)
-    numpy.put_along_axis(found, lines, True, -1)  # −1, nothing, goes to the last
-    return numpy.expand_dims(found[..., :-1], over)
+    reached = numpy.zeros((*lines.shape[:-1], n + 1), bool)
+    numpy.put_along_axis(reached, lines, True, -1)  # −1, nothing, goes to the last
+    return numpy.expand_dims(reached[..., :-1], over)
 
 
 def _numbered(seen: ndarray) -> tuple[list[tuple[int, ...]], ndarray]:

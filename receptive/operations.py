@@ -204,11 +204,11 @@ def _slide(op, windows, layout: Layout | None = None) -> Layout:
 
 def slides(op) -> list[Window]:
     """Kernel, stride, padding, dilation; one number may stand for all, and none for the default."""
-    weight, given = op.arguments.get("weight"), op.arguments.get
-    kernel = given("kernel_size") if weight is None else list(weight.shape[2:])
-    stride = given("stride") or (kernel if weight is None else [1])
+    weight, argument = op.arguments.get("weight"), op.arguments.get
+    kernel = argument("kernel_size") if weight is None else list(weight.shape[2:])
+    stride = argument("stride") or (kernel if weight is None else [1])
     n = _dimensions(op) if weight is None else len(kernel)
-    columns = [kernel, stride, given("padding") or [0], given("dilation") or [1]]
+    columns = [kernel, stride, argument("padding") or [0], argument("dilation") or [1]]
     columns = [[c] if type(c) is int else list(c) for c in columns]
     return [Window(*w) for w in zip(*(c * (n // len(c)) for c in columns), strict=True)]
 

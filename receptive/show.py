@@ -77,21 +77,21 @@ def show(value) -> str:
 # --- What stands below the table ------------------------------------------------------------------
 
 
-def notes(found) -> list[str]:
+def notes(description) -> list[str]:
     """The totals, and what the marks in the table mean."""
-    rows = found.rows
-    frozen = f", {found.frozen:,} of them frozen" if found.frozen else ""
+    rows = description.rows
+    frozen = f", {description.frozen:,} of them frozen" if description.frozen else ""
     uncounted = [r.reason for r in rows if r.status in ("unknown", "measured") and not r.macs]
     least = any("not in the table" in r and not r.startswith("after") for r in uncounted)
     told = [
-        f"{found.parameters:,} parameters{frozen}; {'at least ' * least}{found.macs:,} MACs and "
-        f"{found.activation_bytes:,} bytes of activations for one image of "
-        f"{show(found.input_shape)}"
+        f"{description.parameters:,} parameters{frozen}; {'at least ' * least}{description.macs:,} "
+        f"MACs and {description.activation_bytes:,} bytes of activations for one image of "
+        f"{show(description.input_shape)}"
     ]
     if not rows:
-        told = [f"{found.model} has no layer: it computes nothing from its image"]
-    told += [found.conclusion] if found.conclusion else []
-    pixels = found.input_shape[1:]
+        told = [f"{description.model} has no layer: it computes nothing from its image"]
+    told += [description.conclusion] if description.conclusion else []
+    pixels = description.input_shape[1:]
     known = [field(r, pixels) for r in rows if r.receptive_field is not None]
     marks = {
         ">": "> larger than the image: the rest is padding",
@@ -102,7 +102,7 @@ def notes(found) -> list[str]:
     if any(r.container for r in rows):
         told.append("= a container: its last layer's shape and field, (the sum of its layers)")
     told += [text for mark, text in marks.items() if any(mark in cell for cell in known)]
-    if found.packed:
+    if description.packed:
         told.append("the weights of quantised or frozen layers are packed away, and not counted")
     for status, mark in MARKS.items():
         reasons = [r.reason.removeprefix("after ") for r in rows if r.status == status]
@@ -154,22 +154,24 @@ def _inside(row) -> tuple[int, int]:
     return row.parameters_inside, row.macs_inside
 
 
-def _table(found, brief: bool, short: bool = False) -> list[tuple[str, ...]]:
-    rows = [cells(row, found.input_shape[1:], short) for row in chosen(found.rows, brief)]
+def _table(description, brief: bool, short: bool = False) -> list[tuple[str, ...]]:
+    rows = [
+        cells(row, description.input_shape[1:], short) for row in chosen(description.rows, brief)
+    ]
     return [COLUMNS, *rows] if rows else []
 
 
-def text(found, brief: bool = False, width: int | None = None) -> str:
+def text(description, brief: bool = False, width: int | None = None) -> str:
     """The table as text, `width` characters wide: as the terminal is, by default.
 
     `brief` shows as many levels of containers as fit in 40 rows.
     """
     width = width or shutil.get_terminal_size().columns
-    rows, told, lines = chosen(found.rows, brief), notes(found), []
+    rows, told, lines = chosen(description.rows, brief), notes(description), []
     if brief:
-        told.append(f"in brief: {len(rows)} of {len(found.rows)} rows; --no-brief shows all")
+        told.append(f"in brief: {len(rows)} of {len(description.rows)} rows; --no-brief shows all")
     if rows:
-        lines = _fitting(found, brief, width)
+        lines = _fitting(description, brief, width)
         rule = "─" * max(map(len, lines))
         lines = [lines[0], rule, *lines[1:], rule]
     for note in told:
@@ -177,13 +179,13 @@ def text(found, brief: bool = False, width: int | None = None) -> str:
     return "\n".join(lines)
 
 
-def _fitting(found, brief: bool, width: int) -> list[str]:
+def _fitting(description, brief: bool, width: int) -> list[str]:
     """The table's lines; where it is too wide, numbers are rounded, columns go, and names are cut.
 
     A column that is empty goes in any case.
     """
     for n in range(len(SPARE) + 1):
-        table = _table(found, brief, short=n > 0)
+        table = _table(description, brief, short=n > 0)
         columns = [c for c in zip(*table, strict=True) if any(c[1:]) and c[0] not in SPARE[:n]]
         widths = [max(map(len, column)) for column in columns]
         over = sum(widths) + 2 * len(widths) - 2 - width
@@ -205,20 +207,21 @@ def _cut(name: str, width: int) -> str:
     return name if len(name) <= width else f"{name[: width - end - 1]}…{name[-end:]}"
 
 
-def markdown(found, brief: bool = False) -> str:
+def markdown(description, brief: bool = False) -> str:
     """The table in Markdown, for a README."""
     lines = [
-        "| " + " | ".join(c.replace("|", "\\|") for c in row) + " |" for row in _table(found, brief)
+        "| " + " | ".join(c.replace("|", "\\|") for c in row) + " |"
+        for row in _table(description, brief)
     ]
     sides = "|".join(" --- " if name in LEFT else " ---: " for name in COLUMNS)
     table = [*lines[:1], f"|{sides}|", *lines[1:], ""] if lines else []
-    return "\n".join([*table, *(f"{note}  " for note in notes(found))])
+    return "\n".join([*table, *(f"{note}  " for note in notes(description))])
 
 
-def page(found) -> str:
+def page(description) -> str:
     """A table for a notebook; a long one folds its containers."""
-    rows, pixels = chosen(found.rows, False), found.input_shape[1:]
-    told = "<br>".join(html.escape(note) for note in notes(found))
+    rows, pixels = chosen(description.rows, False), description.input_shape[1:]
+    told = "<br>".join(html.escape(note) for note in notes(description))
     if len(rows) <= LONG:
         return (_html(rows, pixels) if rows else "") + told
     containers, parts = {row.name for row in rows if row.container}, []

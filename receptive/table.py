@@ -112,13 +112,13 @@ def describe(
     input_shape = input_shape or _usual_shape(model)
     rows = read(model, input_shape, inputs)
     by_row, unused = costs(model, rows)
-    found = fields(rows)
-    mixed = any(axis.fixed for f in found if not isinstance(f, Unknown) for axis in f)
-    own = fields(rows, global_context=False) if mixed else found[:]
-    holes = pixels_with_holes(rows, found)
+    seen = fields(rows)
+    mixed = any(axis.fixed for f in seen if not isinstance(f, Unknown) for axis in f)
+    own = fields(rows, global_context=False) if mixed else seen[:]
+    holes = pixels_with_holes(rows, seen)
     reasons = {}
     if max(input_shape[1:]) <= LARGEST:
-        reasons = _measured(model, input_shape, inputs, rows, found)
+        reasons = _measured(model, input_shape, inputs, rows, seen)
     lines = []
     for i, row in enumerate(rows):
         if not row.shown:
@@ -133,7 +133,7 @@ def describe(
             "macs_inside": sum(c.macs for c in inside),
             "inputs": _feeding(rows, row),
         }
-        field_ = _seen(row.name, found[i], found[i] if i in reasons else own[i])
+        field_ = _seen(row.name, seen[i], seen[i] if i in reasons else own[i])
         field_ |= {"status": "measured", "reason": reasons[i]} if i in reasons else {}
         lines.append(Line(**by_row[i]._asdict() | about | _slid(row) | field_))
     for cost in unused:
@@ -142,7 +142,7 @@ def describe(
         lines.append(Line(**cost._asdict() | about | nothing))
     columns = ("parameters", "frozen", "macs", "activation_bytes")
     totals = {name: sum(getattr(line, name) for line in lines) for name in columns}
-    conclusion = _conclusion(rows, own, found)
+    conclusion = _conclusion(rows, own, seen)
     packed = any(".quantized" in type(m).__module__ for m in model.modules())
     packed |= isinstance(model, torch.jit.ScriptModule) and not totals["parameters"]
     return Description(
@@ -173,21 +173,21 @@ def _usual_shape(model: nn.Module) -> tuple[int, int, int]:
     return (3, 224, 224) if channels == 3 else (1, 28, 28)
 
 
-def _conclusion(rows: Sequence[Row], own: Sequence, found: Sequence) -> str:
+def _conclusion(rows: Sequence[Row], own: Sequence, seen: Sequence) -> str:
     """What a unit sees while there is a map, and what the output sees: the design's question."""
     steps = [i for i, row in enumerate(rows) if row.shown and row.inputs and not row.inside]
     maps = [k for k, i in enumerate(steps) if max(rows[i].extent) > 1]
-    if not maps or isinstance(found[steps[maps[-1]]], Unknown):
+    if not maps or isinstance(seen[steps[maps[-1]]], Unknown):
         return ""
     last, after = steps[maps[-1]], steps[maps[-1] + 1 :]
     if not after:
-        return f"A middle unit of the last map sees {_covers(rows, last, found)}."
-    alone = found if isinstance(own[last], Unknown) else own
+        return f"A middle unit of the last map sees {_covers(rows, last, seen)}."
+    alone = seen if isinstance(own[last], Unknown) else own
     covers = _covers(rows, last, alone)
-    if covers != _covers(rows, last, found):
+    if covers != _covers(rows, last, seen):
         covers += " by itself, the rest by what is global"
-    known = not isinstance(found[after[-1]], Unknown)
-    output = f"; the output sees {_covers(rows, after[-1], found)}" if known else ""
+    known = not isinstance(seen[after[-1]], Unknown)
+    output = f"; the output sees {_covers(rows, after[-1], seen)}" if known else ""
     return f"Before {rows[after[0]].name} a middle unit sees {covers}{output}."
 
 
@@ -220,25 +220,25 @@ def _slid(row: Row) -> dict:
     return {name: _both([getattr(window, name) for window in row.slid]) for name in names}
 
 
-def _seen(name: str, found, own) -> dict:
+def _seen(name: str, seen, own) -> dict:
     """What speaks of its field."""
-    if isinstance(found, Unknown):
+    if isinstance(seen, Unknown):
         none = dict.fromkeys(("receptive_field", "jump", "start"))
-        if found.reason == CONSTANT:
+        if seen.reason == CONSTANT:
             return none | {"status": "constant", "reason": CONSTANT}
-        after = "" if found.source == name else "after "
-        return none | {"status": "unknown", "reason": f"{after}{found.source}: {found.reason}"}
-    both = [] if isinstance(own, Unknown) else zip(found, own, strict=True)
+        after = "" if seen.source == name else "after "
+        return none | {"status": "unknown", "reason": f"{after}{seen.source}: {seen.reason}"}
+    both = [] if isinstance(own, Unknown) else zip(seen, own, strict=True)
     local = any(f.fixed and not o.fixed for f, o in both)
     return {
-        "receptive_field": _both([f.size for f in found]),
+        "receptive_field": _both([f.size for f in seen]),
         "local_field": _both([f.size for f in own]) if local else None,
-        "jump": _both([_number(f.jump) or None for f in found]),
-        "start": _both([_number(f.start) if f.jump or f.fixed else None for f in found]),
-        "field_padding": _both([f.padding if f.jump or f.fixed else None for f in found]),
-        "smallest_field": _both([f.sizes[0] for f in found]),
-        "same_for_all_units": _both([f.fixed for f in found]),
-        "aligned": all(f.aligned for f in found),
+        "jump": _both([_number(f.jump) or None for f in seen]),
+        "start": _both([_number(f.start) if f.jump or f.fixed else None for f in seen]),
+        "field_padding": _both([f.padding if f.jump or f.fixed else None for f in seen]),
+        "smallest_field": _both([f.sizes[0] for f in seen]),
+        "same_for_all_units": _both([f.fixed for f in seen]),
+        "aligned": all(f.aligned for f in seen),
     }
 
 

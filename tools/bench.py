@@ -169,7 +169,7 @@ def answers(images: torch.Tensor, rounds: int) -> dict:
         "torch": layers.prepared(network),
         "onnxruntime": lambda batch: session.run(None, {"images": batch.numpy()}),
     }
-    found = {}
+    rates = {}
     with torch.inference_mode():
         for size in (1_000, 1):
             batches = digits.split(size)[: 1_000 if size == 1 else 10]
@@ -179,11 +179,11 @@ def answers(images: torch.Tensor, rounds: int) -> dict:
 
             seconds = in_turn(rounds, {name: answer(model) for name, model in sides.items()})
             n = size * len(batches)
-            found[size] = {name: n / used for name, used in seconds.items()}
+            rates[size] = {name: n / used for name, used in seconds.items()}
     return {
-        "images_per_cpu_second": found[1_000],
-        "one_digit_milliseconds": {name: 1_000 / rate for name, rate in found[1].items()},
-        "ratio": found[1_000]["torch"] / found[1_000]["onnxruntime"],
+        "images_per_cpu_second": rates[1_000],
+        "one_digit_milliseconds": {name: 1_000 / rate for name, rate in rates[1].items()},
+        "ratio": rates[1_000]["torch"] / rates[1_000]["onnxruntime"],
     }
 
 

@@ -13,13 +13,13 @@ PACKAGES = ("mnist_utils", "receptive", "classroom", "cloud")
 @cache
 def rooms(package: str) -> dict[str, list[Path]]:
     """Room -> its files: a module at the package's top, or a folder with all that is in it."""
-    found = {}
+    result = {}
     for path in sorted((ROOT / package).iterdir()):
         if path.suffix == ".py" and path.stem[:2] != "__":
-            found[f"{package}.{path.stem}"] = [path]
+            result[f"{package}.{path.stem}"] = [path]
         elif (path / "__init__.py").exists():
-            found[f"{package}.{path.name}"] = sorted(path.glob("*.py"))
-    return found
+            result[f"{package}.{path.name}"] = sorted(path.glob("*.py"))
+    return result
 
 
 def idea(room: str) -> str:

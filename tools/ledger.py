@@ -52,8 +52,8 @@ class Claim(NamedTuple):
 
 def claims(folder: Path = RESULTS) -> dict[str, Claim]:
     """All figures by key, as the results in `folder` give them now."""
-    found = _source() | _reference(folder) | _recipes(folder) | _ablations(folder)
-    return found | _bench(folder) | _without_bfloat16()
+    result = _source() | _reference(folder) | _recipes(folder) | _ablations(folder)
+    return result | _bench(folder) | _without_bfloat16()
 
 
 def percent(fraction: float) -> str:
@@ -91,21 +91,21 @@ def _about(name: str, row: dict) -> dict:
 def _source() -> dict[str, Claim]:
     """What the README that this course began from claims."""
     command = "none: taken over as claimed"
-    found = {}
+    result = {}
     for name, value in results.SOURCE.items():
         text = percent(value) if name.endswith("accuracy") else f"{value:.4f}"
         statement = f"{name.replace('_', ' ')}, as the source claims"
-        found[f"source.{name}"] = Claim(statement, text, "1 run", "none given", command)
+        result[f"source.{name}"] = Claim(statement, text, "1 run", "none given", command)
     for epoch, value in ((1, "92.6%"), (5, "96.6%")):
         statement = f"train accuracy after epoch {epoch}, as the source claims"
-        found[f"source.epoch{epoch}"] = Claim(statement, value, "1 run", "none given", command)
+        result[f"source.epoch{epoch}"] = Claim(statement, value, "1 run", "none given", command)
     errors_claimed = round((1 - results.SOURCE["test_accuracy"]) * 10_000)
     low, high = wilson_interval(errors_claimed, 10_000)
-    found["source.half_width"] = Claim(
+    result["source.half_width"] = Claim(
         "half of the 95% Wilson interval of such an accuracy on 10,000 digits",
         f"{50 * (high - low):.2f} points", "exact", "", "make test",
     )  # fmt: skip
-    return found
+    return result
 
 
 def _reference(folder: Path) -> dict[str, Claim]:
@@ -118,7 +118,7 @@ def _reference(folder: Path) -> dict[str, Claim]:
     rows = history["epochs"]
     gaps = [100 * (row["held_out_accuracy"] - row["train_accuracy"]) for row in rows]
     rises = sum(b["held_out_loss"] > a["held_out_loss"] for a, b in pairwise(rows))
-    found = {
+    result = {
         f"reference.{key}": Claim(
             statement, value, interval=wilson if key in ("errors", "interval") else "", **about
         )
@@ -140,18 +140,18 @@ def _reference(folder: Path) -> dict[str, Claim]:
         text = percent(value) if is_share else f"{value:.4f}"
         gap = f"{100 * (value - claim):+.2f} points" if is_share else f"{value - claim:+.4f}"
         label = name.replace("_", " ")
-        found[f"reference.{name}"] = Claim(
+        result[f"reference.{name}"] = Claim(
             f"{label} of the reference run", text,
             interval=wilson if name == "test_accuracy" else "", **about,
         )  # fmt: skip
-        found[f"reference.{name}.gap"] = Claim(
+        result[f"reference.{name}.gap"] = Claim(
             f"{label}, measured less claimed", gap.replace("-", "−"), **about
         )
-    return found
+    return result
 
 
 def _recipes(folder: Path) -> dict[str, Claim]:
-    found = {}
+    result = {}
     for name in RECIPES:
         row = results.summary(name, folder)
         texts = {
@@ -174,21 +174,21 @@ def _recipes(folder: Path) -> dict[str, Claim]:
         }
         for key, (statement, value) in texts.items():
             of_accuracy = interval(row["of_seeds"]) if key == "accuracy" else ""
-            found[f"{name}.{key}"] = Claim(
+            result[f"{name}.{key}"] = Claim(
                 f"{statement}, recipe {name}", value, interval=of_accuracy, **_about(name, row)
             )
-    return found
+    return result
 
 
 def _ablations(folder: Path) -> dict[str, Claim]:
-    found = {}
+    result = {}
     for recipe, changes in ABLATIONS.items():
         for change in ("nothing changed", *changes):
             name = ablation(recipe, change if change in changes else "")
             row = results.summary(name, folder)
             key = f"ablation.{recipe}.{change.replace(' ', '_')}"
             about = _about(name, row)
-            found[key] = Claim(
+            result[key] = Claim(
                 f"validation accuracy ± s.d., {recipe}, {change}", spread(row),
                 interval=interval(row["of_seeds"]), **about,
             )  # fmt: skip
@@ -210,12 +210,12 @@ def _ablations(folder: Path) -> dict[str, Claim]:
                 half = unit * (gap.high - gap.mean)
                 text = f"{unit * gap.mean:+.2f} ± {half:.2f}{'*' * sure}"
                 key = f"ablation.{recipe}.{change.replace(' ', '_')}.{what.split()[-1]}_gap"
-                found[key] = Claim(
+                result[key] = Claim(
                     f"what {change} adds to {recipe}, {what} ± half of Welch's 95% interval; * "
                     f"if p < .05 by Holm among the {len(gaps)}",
                     text.replace("-", "−"), **_about(name, results.summary(name, folder)),
                 )  # fmt: skip
-    return found
+    return result
 
 
 def _bench(folder: Path) -> dict[str, Claim]:
@@ -274,9 +274,9 @@ def _without_bfloat16() -> dict[str, Claim]:
 # --- rendering ----------------------------------------------------------------------------------
 
 
-def tables(found: dict[str, Claim]) -> dict[str, str]:
+def tables(by_key: dict[str, Claim]) -> dict[str, str]:
     """The pages' tables by key, in Markdown."""
-    value = {key: claim.value for key, claim in found.items()}
+    value = {key: claim.value for key, claim in by_key.items()}
     of_recipes = [
         "| recipe | parameters | test accuracy |",
         "|---|---|---|",
@@ -299,7 +299,7 @@ def tables(found: dict[str, Claim]) -> dict[str, str]:
         for change in ("nothing changed", *changes):
             key = f"ablation.{recipe}.{change.replace(' ', '_')}"
             gaps = [value.get(f"{key}.{quantity}_gap", "") for quantity in ("accuracy", "loss")]
-            cells = [f"`{recipe}`", change, value[key], found[key].n, *gaps]
+            cells = [f"`{recipe}`", change, value[key], by_key[key].n, *gaps]
             ablations.append(f"| {' | '.join(cells)} |")
     published = ["| parameters | reported | by | ours |", "|---|---|---|---|"]
     for parameters, reported, where, rival in PUBLISHED:
@@ -323,7 +323,7 @@ def tables(found: dict[str, Claim]) -> dict[str, str]:
         ("PyTorch's MNIST example, one epoch", "bench.example.accuracy", "example"),
         ("FastNet, one epoch", "bench.fast1.accuracy", "fast1"),
     ):
-        timed = found[f"bench.{seconds}.cpu"]
+        timed = by_key[f"bench.{seconds}.cpu"]
         cells = [label, value.get(accuracy, ""), timed.value, timed.n]
         cost.append(f"| {' | '.join(cells)} |")
     blocks = {
@@ -375,17 +375,17 @@ def _wrong(exercise: Exercise, most: int = 3) -> str:
     return "; ".join([*said.values()][:most])
 
 
-def render(text: str, found: dict[str, Claim]) -> str:
+def render(text: str, by_key: dict[str, Claim]) -> str:
     """Fill every mark of `text`. Raises InputError for a key that nothing stands behind."""
-    blocks = tables(found)
+    blocks = tables(by_key)
 
     def fill(mark: re.Match) -> str:
         key = mark[1]
         if key in blocks:
             return f"<!--={key}-->\n{blocks[key]}\n<!--/-->"
-        if key not in found:
+        if key not in by_key:
             raise InputError(f"a page marks {key!r}, which no measurement stands behind")
-        return f"<!--={key}-->{found[key].value}<!--/-->"
+        return f"<!--={key}-->{by_key[key].value}<!--/-->"
 
     return MARK.sub(fill, text)
 
@@ -407,7 +407,7 @@ def pictures(folder: Path = RESULTS) -> dict:
     }
 
 
-def ledger(found: dict[str, Claim]) -> str:
+def ledger(by_key: dict[str, Claim]) -> str:
     """`results/CLAIMS.md`: a row per claim."""
     lines = [
         "# The claims ledger",
@@ -420,7 +420,7 @@ def ledger(found: dict[str, Claim]) -> str:
     ]
     lines += [
         f"| {key} | {c.statement} | {c.value} | {c.n} | {c.interval} | `{c.command}` | {c.date} |"
-        for key, c in found.items()
+        for key, c in by_key.items()
     ]
     return "\n".join(lines) + "\n"
 
@@ -429,8 +429,8 @@ def main() -> None:
     parser = command.Parser(prog="python -m tools.ledger", description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; fail if any differs")
     arguments = parser.parse_args()
-    found = claims()
-    files = {page: render(page.read_text(), found) for page in PAGES} | {CLAIMS: ledger(found)}
+    by_key = claims()
+    files = {page: render(page.read_text(), by_key) for page in PAGES} | {CLAIMS: ledger(by_key)}
     for path, text in files.items():
         if path.exists() and path.read_text() == text:
             continue

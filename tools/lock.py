@@ -19,13 +19,13 @@ LISTS = re.compile(r"(?<=# by `make lock`\n).*?(?=# until here\n)", re.DOTALL)
 
 def groups() -> dict[str, list[str]]:
     """Group -> its requirements, as requirements.txt has them."""
-    found = {}
+    result = {}
     for line in (ROOT / "requirements.txt").read_text().splitlines():
         if heading := re.match(r"# --- (\w+):", line):
-            found[heading[1]] = []
+            result[heading[1]] = []
         elif requirement := line.split("#")[0].strip():
-            [*found.values()][-1].append(" ".join(requirement.split()))
-    return found
+            [*result.values()][-1].append(" ".join(requirement.split()))
+    return result
 
 
 def resolved(requirements: str, out: Path, *options) -> str:

@@ -158,8 +158,8 @@ def main() -> None:
         if source.suffix != ".py" or not source.is_file():
             raise InputError(f"{source} is not a notebook's .py; name one of notebooks/*.py")
     if arguments.check:
-        if found := [text for text in map(difference, sources) if text]:
-            raise InputError("; ".join(found) + "; run `make notebooks`")
+        if differences := [text for text in map(difference, sources) if text]:
+            raise InputError("; ".join(differences) + "; run `make notebooks`")
         return
     for source in tqdm(sources, unit="notebook", disable=None):
         execute = arguments.all or not is_current(source)

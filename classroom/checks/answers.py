@@ -79,11 +79,11 @@ class Numbers(Form):
     percent: bool = False
 
     def read(self, answer) -> tuple[float, ...]:
-        found, count = tuple(numbers(answer)), len(self.key)
-        if len(found) != count:
+        read_numbers, count = tuple(numbers(answer)), len(self.key)
+        if len(read_numbers) != count:
             wanted = "one number is" if count == 1 else f"{count} numbers are"
-            raise Unreadable(f"{wanted} wanted, these are {len(found)}")
-        return found
+            raise Unreadable(f"{wanted} wanted, these are {len(read_numbers)}")
+        return read_numbers
 
     def right(self, answer) -> bool:
         return self.matches(answer, self.key)

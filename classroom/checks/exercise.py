@@ -56,8 +56,8 @@ class Exercise:
 
     def mistakes_in(self, answer) -> list[Wrong]:
         """The known wrong answers that this one is: several beliefs may lead to one number."""
-        found = [wrong for wrong in self.wrong if self.form.matches(answer, wrong.pattern)]
-        return list({wrong.name: wrong for wrong in reversed(found)}.values())[::-1]
+        matching = [wrong for wrong in self.wrong if self.form.matches(answer, wrong.pattern)]
+        return list({wrong.name: wrong for wrong in reversed(matching)}.values())[::-1]
 
 
 def load(path: Path) -> list[Exercise]:

@@ -50,14 +50,14 @@ class Table(Form):
     def says(self, answer) -> tuple[str, str] | None:
         """What is wrong, cause by cause, and where each begins."""
         findings, lines = diagnose(answer, MODEL3), []
-        found = causes(findings)
-        for name, (first, *_) in found:
+        explained = causes(findings)
+        for name, (first, *_) in explained:
             told = f"{name}. {NAMED[name].says}" if name else "no mistake that we know."
             lines.append(f"{NAMES[first.row]}, {first.column}: you have {first.yours:g}; {told}")
         more = [f"And {len(lines) - 3} more."] if len(lines) > 3 else []
         if any(finding.follows for finding in findings):
             more.append("What merely follows from these is not counted again.")
-        return " or ".join(name for name, _ in found if name), "\n".join(lines[:3] + more)
+        return " or ".join(name for name, _ in explained if name), "\n".join(lines[:3] + more)
 
     def adds(self, answer) -> str:
         corners = by_corners(answer, MODEL3)

@@ -15,7 +15,7 @@ LONGEST = 180  # bytes of a page's name
 
 def parser() -> command.Parser:
     """The command line."""
-    found = command.Parser(
+    result = command.Parser(
         "python -m classroom.grade",
         description="Grade submissions: model.py, fields.csv, analysis.md and runs/ in a folder or "
         "a zip. Their networks are described behind a wall, built anew and trained here. Finished "
@@ -25,10 +25,10 @@ def parser() -> command.Parser:
     )
 
     def add(name, says, default=None, metavar="DIR", **more):
-        found.add_argument(name, help=says, default=default, metavar=metavar, type=Path, **more)
+        result.add_argument(name, help=says, default=default, metavar=metavar, type=Path, **more)
 
     def flag(name, says):
-        found.add_argument(name, help=says, action="store_true")
+        result.add_argument(name, help=says, action="store_true")
 
     add("folder", "a submission each: a folder or a zip", nargs="*")
     add("--class", "grade all that this folder holds", dest="group")
@@ -49,7 +49,7 @@ def parser() -> command.Parser:
     add("--rubric", "another rubric.toml", metavar="FILE")
     add("--kept", "finished work lies here (default: grades)", Path("grades"))
     flag("--no-wall", "run students' code as you, if no wall can be built: only if you trust them")
-    return found  # fmt: skip
+    return result  # fmt: skip
 
 
 def main() -> None:
@@ -83,15 +83,17 @@ def main() -> None:
         else:
             print(report.text(graded), flush=True)
 
-    found = grading.grade(paths, asked, how, told=told, done=done)
+    grades = grading.grade(paths, asked, how, told=told, done=done)
     if options.group:
-        write_class(options.out, found, asked, names, [f"feedback/{pages[path]}" for path in paths])
+        write_class(
+            options.out, grades, asked, names, [f"feedback/{pages[path]}" for path in paths]
+        )
     if options.json:
-        write_atomically(options.json, report.to_json(found, asked))
+        write_atomically(options.json, report.to_json(grades, asked))
     if options.csv:
-        write_atomically(options.csv, roster.to_csv(found, asked))
+        write_atomically(options.csv, roster.to_csv(grades, asked))
     if options.html:
-        write_atomically(options.html, report.to_html(found, asked, walled=how.wall))
+        write_atomically(options.html, report.to_html(grades, asked, walled=how.wall))
 
 
 def chosen(options) -> list[Path]:
@@ -120,36 +122,36 @@ def chosen(options) -> list[Path]:
 
 def page_names(paths: list[Path]) -> dict[Path, str]:
     """A file name for each, which no other has; Moodle's own as it wants them back."""
-    found = {}
+    names = {}
     for path in paths:
         stem = re.sub(r"[^\w .@+-]", "-", path.resolve().name.removesuffix(".zip"))
         stem = stem.encode()[:LONGEST].decode(errors="ignore")
         stem += "feedback" if re.search(r"_assignsubmission_\w*_$", stem) else ""
-        while f"{stem}.html" in found.values():
+        while f"{stem}.html" in names.values():
             stem += "_"
-        found[path] = f"{stem}.html"
-    return found
+        names[path] = f"{stem}.html"
+    return names
 
 
-def write_class(out: Path, found, asked, names, pages: list[str]) -> None:
+def write_class(out: Path, grades, asked, names, pages: list[str]) -> None:
     """The teacher's files; points that were written into class.csv stay."""
     from classroom.grade import roster
 
     table = out / "class.csv"
     before = roster.Before.read(table)
-    for text in before.odd(found, asked):
+    for text in before.odd(grades, asked):
         print(f"{table}: {text}")
-    if before.lost(found, asked):
+    if before.lost(grades, asked):
         kept = table.with_suffix(".bak")
         while kept.exists():
             kept = kept.with_name(f"{kept.name}~")
         shutil.copyfile(table, kept)
         print(f"points in {table} belong to no hand-in or column here; they are kept in {kept}")
-    write_atomically(out / "class.html", roster.to_html(found, asked, names, pages, before))
-    for file, sheet in roster.worksheets(found, asked, names, before).items():
+    write_atomically(out / "class.html", roster.to_html(grades, asked, names, pages, before))
+    for file, sheet in roster.worksheets(grades, asked, names, before).items():
         write_atomically(out / file, sheet)
-    write_atomically(table, roster.to_csv(found, asked, before))
-    print(f"{len(found)} graded: {table}, {out / 'class.html'}, {out / 'feedback'}/")
+    write_atomically(table, roster.to_csv(grades, asked, before))
+    print(f"{len(grades)} graded: {table}, {out / 'class.html'}, {out / 'feedback'}/")
 
 
 if __name__ == "__main__":

@@ -51,9 +51,13 @@ def fingerprint(network: Rebuilt) -> str:
         count += sum(p.numel() for p in network.layers[number].parameters())
     with torch.no_grad():
         digits = torch.randn(4, 1, 28, 28, generator=random, dtype=torch.double)
-        found = F.log_softmax(network.double().eval()(digits), dim=1)
+        log_probabilities = F.log_softmax(network.double().eval()(digits), dim=1)
     network.float()
-    text = [count, *sorted(f"{rate:.1f}" for rate in drops if rate >= 0.05), *found.flatten()]
+    text = [
+        count,
+        *sorted(f"{rate:.1f}" for rate in drops if rate >= 0.05),
+        *log_probabilities.flatten(),
+    ]
     text = " ".join(one if isinstance(one, str) else f"{one:.3g}" for one in text)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -72,7 +76,7 @@ def windows(network: nn.Module) -> dict:
     Those that still find more than one unit to read: the head after a global mean is left out.
     """
     lines = describe(network, (1, 28, 28)).rows
-    by_name, image, found = {line.name: line for line in lines}, [28, 1, 1, 0.0], []
+    by_name, image, windows = {line.name: line for line in lines}, [28, 1, 1, 0.0], []
     for line in lines:
         if line.container or line.kind not in KINDS or not line.output_shape:
             continue
@@ -80,15 +84,15 @@ def windows(network: nn.Module) -> dict:
         size = before.output_shape[-1] if before else 28
         if size == 1:
             continue
-        if not found and before:
+        if not windows and before:
             image = [size, *_first(before.receptive_field, before.jump, before.start)]
         kind, window = KINDS[line.kind], [size, size, 0, 1]  # of a mean over the whole map
         if kind != "mean":
             window = _first(line.kernel_size, line.stride, line.padding, line.dilation)
         row = [line.output_shape[-1] if len(line.output_shape) > 2 else 1]
         row += _first(line.receptive_field, line.jump, line.start)
-        found.append([window, kind, row, line.name])
-    return {"image": image, "windows": found}
+        windows.append([window, kind, row, line.name])
+    return {"image": image, "windows": windows}
 
 
 def _first(*values) -> list:
@@ -97,17 +101,17 @@ def _first(*values) -> list:
 
 def examine(described: dict) -> dict:
     """Each model's networks: parameters, fingerprint and windows, or why there is none."""
-    found = {}
+    networks = {}
     for model, description in described.items():
         try:
             if "error" in description:
                 raise InputError(str(description["error"])[:600])
-            found[model] = _about(description)
+            networks[model] = _about(description)
         except (InputError, receptive.InputError) as error:
-            found[model] = {"error": str(error)}
+            networks[model] = {"error": str(error)}
         except Exception as error:
-            found[model] = {"error": f"could not be read: {first_line(error)}"}
-    return found
+            networks[model] = {"error": f"could not be read: {first_line(error)}"}
+    return networks
 
 
 def _about(description: dict) -> dict:
@@ -157,10 +161,10 @@ def train_once(job: dict) -> dict:
     validation = data.load(train=True).images[-settings.validation :]
     if not judged_alone(network, data.standardize(validation[:32])):
         raise InputError("its answer for a digit depends on the other digits of the batch")
-    found = {
+    trained = {
         "accuracies": [row["held_out_accuracy"] for row in run.history],
         "validation": predict(network, validation).argmax(1).tolist(),
     }
     if job["test"]:
-        found["test"] = predict(network, data.images(train=False)).argmax(1).tolist()
-    return found
+        trained["test"] = predict(network, data.images(train=False)).argmax(1).tolist()
+    return trained

@@ -164,14 +164,14 @@ def _limited(work: Callable, otherwise):
         signal.signal(signal.SIGVTALRM, before)
 
 
-def _examine(given: Submission, work: Work) -> Evidence:
+def _examine(submission: Submission, work: Work) -> Evidence:
     """Have a submission's networks described, built again, read and trained, all behind walls."""
     options = work.options
-    evidence = Evidence(given, quick=options.quick, answers=options.answers)
+    evidence = Evidence(submission, quick=options.quick, answers=options.answers)
     try:
-        if problem := given.problems.get("model.py"):
+        if problem := submission.problems.get("model.py"):
             raise InputError(f"model.py {problem}")
-        work.told(f"{given.name}: {'read' if _describe(evidence, work) else 'read before'}")
+        work.told(f"{submission.name}: {'read' if _describe(evidence, work) else 'read before'}")
         evidence.settings = settings_of(evidence, work.rubric, options.quick)
         if MODELS[-1] in evidence.networks:
             job = {"description": evidence.networks[MODELS[-1]]["description"]}
@@ -181,12 +181,12 @@ def _examine(given: Submission, work: Work) -> Evidence:
                 for seed in range(1 if options.quick else work.rubric.seeds)
             ]
             with ThreadPoolExecutor(work.side_by_side) as pool:
-                evidence.trainings = list(pool.map(lambda job: _train(given, job, work), jobs))
+                evidence.trainings = list(pool.map(lambda job: _train(submission, job, work), jobs))
     except Exception as error:  # whatever it is, it is this submission's alone
         text = clean(error if isinstance(error, InputError) else first_line(error))
         missing = [model for model in MODELS if model not in evidence.networks]
         evidence.refused |= dict.fromkeys(missing, text)
-        work.told(f"{given.name}: {text[:100]}")
+        work.told(f"{submission.name}: {text[:100]}")
     return evidence
 
 
@@ -206,12 +206,12 @@ def _describe(evidence: Evidence, work: Work) -> bool:
             )  # fmt: skip
         if said.output[:1] != b"{":
             raise InputError(f"model.py was not described: {said.ended or 'it ended by itself'}")
-        return _answer(wall.run(INSIDE, [], work.stop, given=said.output, wall=walled))
+        return _answer(wall.run(INSIDE, [], work.stop, stdin=said.output, wall=walled))
 
     code = {name: content.hex() for name, content in sorted(files.items())}
-    found, new = _once(work.options, {"code": code, "wall": walled}, describe)
+    described, new = _once(work.options, {"code": code, "wall": walled}, describe)
     for model in MODELS:
-        about = found.get(model)
+        about = described.get(model)
         if not isinstance(about, dict) or "error" in about:
             about = about if isinstance(about, dict) else {"error": "was not described"}
             evidence.refused[model] = clean(about["error"])
@@ -223,8 +223,8 @@ def _describe(evidence: Evidence, work: Work) -> bool:
 def _answer(said: wall.Outcome) -> dict:
     """What a process of ours answered, as data."""
     with suppress(ValueError, RecursionError):
-        if isinstance(found := json.loads(said.output), dict):
-            return found
+        if isinstance(answer := json.loads(said.output), dict):
+            return answer
     raise InputError(said.ended or "it gave no answer")
 
 
@@ -234,9 +234,9 @@ def _once(options: Options, about: dict, make: Callable[[], dict]) -> tuple[dict
     path = options.kept / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.json"
     with suppress(OSError, ValueError):
         return json.loads(path.read_text()), False
-    found = make()
-    write_atomically(path, json.dumps(found) + "\n")
-    return found, True
+    result = make()
+    write_atomically(path, json.dumps(result) + "\n")
+    return result, True
 
 
 @cache
@@ -254,12 +254,12 @@ def checked_network(about: dict) -> dict:
         raise InputError(f"it could not be read: {fault(error)}") from None
 
 
-def checked_training(found: dict, job: dict) -> dict:
+def checked_training(training: dict, job: dict) -> dict:
     """A training's answer, if this job can have it; its accuracies are held to its answers."""
-    if "error" in found:
-        return {"error": clean(found["error"])}
+    if "error" in training:
+        return {"error": clean(training["error"])}
     try:
-        answer = Training.model_validate(found)
+        answer = Training.model_validate(training)
         wrong = _wrong(answer.validation, _labels(True)[-VALIDATION:])
         last = 1 - len(wrong) / VALIDATION
         fits = len(answer.accuracies) == job["settings"]["epochs"]
@@ -299,22 +299,22 @@ def settings_of(evidence: Evidence, rubric: Rubric, quick: bool) -> dict:
     return base | asked | limits | (QUICK if quick else {})
 
 
-def _train(given: Submission, job: dict, work: Work) -> dict:
+def _train(submission: Submission, job: dict, work: Work) -> dict:
     """One training, or its stored result."""
 
     def train() -> dict:
         said = wall.run(
             INSIDE, [], work.stop, shown=[DATA / name for name in DIGITS],
-            given=json.dumps(job).encode(), seconds=60 * work.rubric.minutes,
+            stdin=json.dumps(job).encode(), seconds=60 * work.rubric.minutes,
             wall=work.options.wall,
         )  # fmt: skip
         return checked_training(_answer(said), job)
 
     try:
-        found, new = _once(work.options, job, train)
+        training, new = _once(work.options, job, train)
     except InputError as error:
         return {"error": str(error)}
-    how = found.get("error") or f"{found['accuracies'][-1]:.2%} of the validation digits"
+    how = training.get("error") or f"{training['accuracies'][-1]:.2%} of the validation digits"
     seed = f"seed {job['settings']['seed']}{'' if new else ', trained before'}"
-    work.told(f"{given.name}: {seed}: {how}")
-    return found
+    work.told(f"{submission.name}: {seed}: {how}")
+    return training

@@ -17,10 +17,10 @@ def main() -> None:
     job, out = json.load(sys.stdin), os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # training prints, too
     try:
-        found = answer(job)
+        result = answer(job)
     except InputError as error:
-        found = {"error": str(error)}
-    json.dump(found, out)
+        result = {"error": str(error)}
+    json.dump(result, out)
 
 
 def answer(job: dict) -> dict:

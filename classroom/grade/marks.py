@@ -74,13 +74,13 @@ def marks(evidence: Evidence, rubric: Rubric) -> list[Mark]:
         "budget": budget, "epochs": epochs, "accuracy": accuracy,
         "honesty": honesty, "table": fields, "steps": steps,
     }  # fmt: skip
-    found = []
+    result = []
     for name in rubric.points:
         try:
-            found.append(checks[name](evidence, rubric))
+            result.append(checks[name](evidence, rubric))
         except Exception as error:  # one check's failure is not another's
-            found.append(mark(rubric, name, "none", f"could not be graded: {first_line(error)}"))
-    return found
+            result.append(mark(rubric, name, "none", f"could not be graded: {first_line(error)}"))
+    return result
 
 
 def _all_missing(evidence: Evidence) -> list[str]:
@@ -171,22 +171,22 @@ def honesty(evidence: Evidence, rubric: Rubric) -> Mark:
 
 def _problems(run: History, rubric: Rubric) -> list[str]:
     """What one run's file says that one run of training cannot."""
-    found, rows, asked = [], len(run.epochs), run.asked
+    problems, rows, asked = [], len(run.epochs), run.asked
     held_out = {row.held_out for row in run.epochs} - {None}
     if asked.validation != VALIDATION or held_out != {"validation"}:
         on = "the test digits" if not asked.validation else f"{asked.validation:,} digits"
-        found.append(f"was evaluated on {on}; choose with --validation {VALIDATION}")
+        problems.append(f"was evaluated on {on}; choose with --validation {VALIDATION}")
     if [row.epoch for row in run.epochs] != list(range(1, asked.epochs + 1)):
-        found.append(f"is not one run of {asked.epochs} epochs, but has {rows} rows")
+        problems.append(f"is not one run of {asked.epochs} epochs, but has {rows} rows")
     elif rows > rubric.epochs:
-        found.append(f"ran {rows} epochs")
+        problems.append(f"ran {rows} epochs")
     shares = [row.held_out_accuracy for row in run.epochs if row.held_out_accuracy is not None]
     counts = [VALIDATION * share for share in shares if 0 <= share <= 1]
     if len(counts) < len(shares) or any(abs(n - round(n)) > 1e-3 for n in counts):
-        found.append(f"has accuracies that {VALIDATION:,} digits cannot give")
+        problems.append(f"has accuracies that {VALIDATION:,} digits cannot give")
     if run.held_out_accuracy != run.epochs[-1].held_out_accuracy:
-        found.append("reports an accuracy that is not its last epoch's")
-    return found
+        problems.append("reports an accuracy that is not its last epoch's")
+    return problems
 
 
 def _out_of_reach(evidence: Evidence) -> list[str]:
@@ -256,7 +256,7 @@ def _compare(evidence: Evidence, model: str) -> list[tuple[str, str]]:
         text = f"{len(rows)} convolutions and pools ({names}); your table has {len(given)}"
         few = _windows(about) < WINDOWS
         return [("" if few else f"rows of {model}", text + few * f"; {WINDOWS} are the least")]
-    pairs, found = [*zip(given, rows, strict=True)], []
+    pairs, faults = [*zip(given, rows, strict=True)], []
     cells = [dict(zip(COLUMNS, map(Cell, one.row, row), strict=True)) for one, row in pairs]
     evidence.cells[model] = cells
     for number, (entry, layer) in enumerate(zip(given, layers, strict=True)):
@@ -266,7 +266,7 @@ def _compare(evidence: Evidence, model: str) -> list[tuple[str, str]]:
         if layer.kind != "mean" and any(yours != right for yours, right in known):
             text = "kernel size, stride, padding, dilation are not this layer's"
             text = f"{text}: {list(layer.window[:4])}" if evidence.answers else text
-            found.append((f"{model} {number} window", f"row {number + 1}, {entry.layer}: {text}"))
+            faults.append((f"{model} {number} window", f"row {number + 1}, {entry.layer}: {text}"))
     try:
         chain = table(layers, image) == rows
     except (ValueError, TypeError):  # a branch, or a number that is not known
@@ -287,15 +287,15 @@ def _compare(evidence: Evidence, model: str) -> list[tuple[str, str]]:
         text += f": {name}. {NAMED[name].says}" if name else ", which is not right"
         if any(f.follows and f.row > first.row and f.column == first.column for f in findings):
             text += " Entries that follow from it are not counted again."
-        found.append((name or f"{model} {where} {first.yours}", text))
-    return found
+        faults.append((name or f"{model} {where} {first.yours}", text))
+    return faults
 
 
-def _differences(given: list[Row], rows: list[Row]) -> list[Finding]:
+def _differences(answer: list[Row], rows: list[Row]) -> list[Finding]:
     """Wrong entries of a network with branches, for which no mistake has a name."""
     return [
         Finding(number, column, getattr(yours, column), getattr(right, column), (), False)
-        for number, (yours, right) in enumerate(zip(given, rows, strict=True))
+        for number, (yours, right) in enumerate(zip(answer, rows, strict=True))
         for column in COLUMNS
         if getattr(right, column) is not None
         and not math.isclose(getattr(yours, column), getattr(right, column), abs_tol=5e-3)
@@ -322,8 +322,8 @@ WORDS = 3  # different ones of one's own that each part has at least; of a figur
 
 def _model(text: str) -> str | None:
     """The one model that a heading or a cell names: `## Model 1:`, `**Model_1**`, `2.1 Modell1`."""
-    found = {f"Model{one[1]}" for one in MODEL.finditer(text[:120])}
-    return found.pop() if len(found) == 1 and MODEL.search(text[:30]) else None
+    models = {f"Model{one[1]}" for one in MODEL.finditer(text[:120])}
+    return models.pop() if len(models) == 1 and MODEL.search(text[:30]) else None
 
 
 def _part(text: str) -> str | None:
@@ -353,30 +353,30 @@ def _lines(text: str) -> Iterator[str]:
 
 def sections(text: str) -> dict[str, list[str]]:
     """Lines by model, in one pass: a heading is a short line that begins with one's name."""
-    found, lines = {}, None
+    result, lines = {}, None
     for line in _lines(text):
         marked = HEADING.match(line) or len(line.split()) <= 3
         model = _model(line) if marked and len(line) < 120 else None
         if model:
-            lines = found.setdefault(model, [])
+            lines = result.setdefault(model, [])
         elif line.strip("#*_ ").casefold().startswith("five mistakes"):
             lines = None
         elif lines is not None:
             lines.append(line)
-    return found
+    return result
 
 
 def parts(lines: list[str]) -> dict[str, list[str]]:
     """Target, result, analysis in the order in which they stand, with their words."""
-    found, name = {}, None
+    result, name = {}, None
     for line in lines:
         part = _part(line)
-        if part and part not in found:
-            name, found[part] = part, []
+        if part and part not in result:
+            name, result[part] = part, []
             line = MARKS.sub("", line).partition(":" if ":" in line else " ")[2]
         if name and line.strip(" *_").casefold() not in TEMPLATE:
-            found[name] += re.findall(r"\w+", line.casefold())
-    return found
+            result[name] += re.findall(r"\w+", line.casefold())
+    return result
 
 
 def written(words: dict[str, list[str]]) -> bool:
@@ -402,9 +402,9 @@ def steps(evidence: Evidence, rubric: Rubric) -> Mark:
         said.append(f"analysis.md {problem}")
     else:
         texts = sections(evidence.submission.analysis)
-        found = {model: parts(texts.get(model, [])) for model in MODELS}
-        lacking = [model for model in MODELS if not written(found[model])]
-        if not lacking and len({str(words) for words in found.values()}) < len(MODELS):
+        plans = {model: parts(texts.get(model, [])) for model in MODELS}
+        lacking = [model for model in MODELS if not written(plans[model])]
+        if not lacking and len({str(words) for words in plans.values()}) < len(MODELS):
             said.append("analysis.md says the same of two models")
     if lacking:
         said.append(

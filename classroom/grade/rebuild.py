@@ -87,7 +87,7 @@ class Rebuilt(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits, log-probabilities or whatever the description returns, `(N, 10)`."""
-        found = [images]
+        values = [images]
 
         def value(written):
             if isinstance(written, list):
@@ -96,7 +96,7 @@ class Rebuilt(nn.Module):
                 return written
             ((kind, about),) = written.items()
             if kind == "place":
-                place = found[about[0]]
+                place = values[about[0]]
                 return place[about[1]] if len(about) > 1 else place
             if kind == "digits":
                 return about * len(images)
@@ -108,8 +108,8 @@ class Rebuilt(nn.Module):
             what = self.layers[call.what] if isinstance(call.what, int) else call.what
             args = [tuple(a) if call.what is Tensor.__getitem__ and isinstance(a, list) else a
                     for a in map(value, call.args)]  # fmt: skip
-            found.append(what(*args, **{name: value(one) for name, one in call.kwargs.items()}))
-            self.watch(call, found[-1])
+            values.append(what(*args, **{name: value(one) for name, one in call.kwargs.items()}))
+            self.watch(call, values[-1])
         return value(self.result)
 
 
@@ -234,8 +234,8 @@ def _numbers(what: Callable, args: list, kwargs: dict) -> int:
     the default; what an index picks, or a map that is joined, for the second time.
     """
     if what in (Tensor.__getitem__, torch.cat, torch.stack):
-        given = _listed(args[1]) if what is Tensor.__getitem__ else [*args, *kwargs.values()]
-        lists = [[json.dumps(one) for one in many] for many in given if isinstance(many, list)]
+        arguments = _listed(args[1]) if what is Tensor.__getitem__ else [*args, *kwargs.values()]
+        lists = [[json.dumps(one) for one in many] for many in arguments if isinstance(many, list)]
         return sum(len(many) - len({*many}) for many in lists)
     if what in ARITHMETIC.values() or what in (Tensor.clamp, F.softplus):
         return sum(isinstance(one, int | float) and one != 0 for one in _flat([args, kwargs]))

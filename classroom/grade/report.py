@@ -53,7 +53,7 @@ def text(graded: Graded) -> str:
     return out("\n".join(lines))
 
 
-def to_json(found: Sequence[Graded], rubric: Rubric) -> str:
+def to_json(grades: Sequence[Graded], rubric: Rubric) -> str:
     """A list, one object a submission: its marks, and what is left to the teacher."""
     teacher = [
         {"name": name, "of": of, "look_for": text} for name, (of, text) in rubric.teacher.items()
@@ -63,7 +63,7 @@ def to_json(found: Sequence[Graded], rubric: Rubric) -> str:
             "submission": one.name, "points": one.points, "of": one.of,
             "checks": [asdict(mark) for mark in one.marks], "by_teacher": teacher,
         }
-        for one in found
+        for one in grades
     ]  # fmt: skip
     return json.dumps(rows, indent=1) + "\n"
 
@@ -109,10 +109,10 @@ def page(title: str, body: str) -> str:
     )
 
 
-def to_html(found: Sequence[Graded], rubric: Rubric, *, walled: bool = True) -> str:
+def to_html(grades: Sequence[Graded], rubric: Rubric, *, walled: bool = True) -> str:
     """Submissions, one after the other, each as its student gets it."""
-    title = found[0].name if len(found) == 1 else f"{len(found)} submissions"
-    return page(title, "\n".join(section(graded, rubric, walled=walled) for graded in found))
+    title = grades[0].name if len(grades) == 1 else f"{len(grades)} submissions"
+    return page(title, "\n".join(section(graded, rubric, walled=walled) for graded in grades))
 
 
 def section(graded: Graded, rubric: Rubric, *, walled: bool = True) -> str:
@@ -172,15 +172,15 @@ def _mistakes(graded: Graded) -> str:
 
 def _tables(graded: Graded) -> str:
     """fields.csv with its wrong entries marked."""
-    found = "<h2>Your table</h2>" if graded.evidence.cells else ""
+    html = "<h2>Your table</h2>" if graded.evidence.cells else ""
     for model, cells in graded.evidence.cells.items():
         layers = [entry.layer for entry in graded.evidence.submission.table[model]]
         rows = [
             [layer, *(_entry(one, graded.evidence.answers) for one in row.values())]
             for layer, row in zip(layers, cells, strict=True)
         ]
-        found += f"<h3>{model}</h3>{grid(rows, ['layer', *COLUMNS])}"
-    return found
+        html += f"<h3>{model}</h3>{grid(rows, ['layer', *COLUMNS])}"
+    return html
 
 
 def _entry(entry: Cell, answers: bool) -> Html:

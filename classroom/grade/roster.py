@@ -45,10 +45,10 @@ def hand_ins(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise InputError(f"--class {folder} is not a folder; name the one with all hand-ins")
     ours = {"feedback", "grades"}  # if the class's folder is where the grader writes
-    found = sorted(one for one in folder.iterdir() if is_hand_in(one) and one.name not in ours)
-    if not found:
+    paths = sorted(one for one in folder.iterdir() if is_hand_in(one) and one.name not in ours)
+    if not paths:
         raise InputError(f"--class {folder} holds no folder and no zip; each student has one")
-    return found
+    return paths
 
 
 def read(path: Path) -> Roster:
@@ -70,14 +70,14 @@ def name_of(line: dict[str, str]) -> str:
     return clean(whole or " ".join(lower.get(key, "") for key in PARTS_OF_NAMES))
 
 
-def matched(roster: Roster, found: Sequence[Graded]) -> dict[int, Graded]:
+def matched(roster: Roster, grades: Sequence[Graded]) -> dict[int, Graded]:
     """Line of the roster -> what was handed in; what fits two, or is fitted by two, fits nobody.
 
     A platform's number at its place in the name decides alone: the rest of such a name is the
     student's. Otherwise the login or the e-mail decides, whole or behind what most begin with
     (`digits-`), then the name. Of two folders of one number the only one with a model.py is taken.
     """
-    result, left, prefix = {}, list(found), _prefix(roster, found)
+    result, left, prefix = {}, list(grades), _prefix(roster, grades)
     for fits in (_by_number, lambda line, graded: _by_login(line, graded, prefix), _by_name):
         lines = [at for at in range(len(roster.lines)) if at not in result]
         pairs = [(at, one) for at in lines for one in left if fits(roster.lines[at], one)]
@@ -106,11 +106,11 @@ def _stem(graded: Graded) -> str:
 
 def _by_number(line: dict[str, str], graded: Graded) -> bool:
     """The number that Moodle, Canvas or Gradescope wrote for its student."""
-    given, stem = graded.evidence.submission, _stem(graded)
+    submission, stem = graded.evidence.submission, _stem(graded)
     canvas, gradescope = CANVAS_NAME.match(stem), re.fullmatch(r"submission_(\d+)", stem)
     return (
-        (bool(given.participant)
-        and f"participant {given.participant}" in _cells(line, ("identifier",)))
+        (bool(submission.participant)
+        and f"participant {submission.participant}" in _cells(line, ("identifier",)))
         or (bool(canvas) and canvas[1] in _cells(line, ("id",)))
         or (bool(gradescope) and gradescope[1] in _cells(line, ("submission id",)))
     )  # fmt: skip
@@ -120,11 +120,11 @@ def _logins(line: dict[str, str]) -> list[str]:
     return [key for key in _cells(line, LOGINS) if not key.isdecimal()]
 
 
-def _prefix(roster: Roster, found: Sequence[Graded]) -> str:
+def _prefix(roster: Roster, grades: Sequence[Graded]) -> str:
     """What stands before the logins in most of a class's names: GitHub's `digits-`, or nothing."""
     keys = [key for line in roster.lines for key in _logins(line)]
     ends = (
-        (stem.removesuffix(key), key) for stem in map(_stem, found) for key in keys
+        (stem.removesuffix(key), key) for stem in map(_stem, grades) for key in keys
         if stem.endswith(f"-{key}")
     )  # fmt: skip
     counts = Counter(prefix for prefix, _ in ends)
@@ -177,20 +177,20 @@ class Before(NamedTuple):
         line = self.points.get(_key(graded.evidence.submission.path.name), {})
         return {name: line.get(name, "").lstrip("'") for name in rubric.teacher}
 
-    def lost(self, found: Sequence[Graded], rubric: Rubric) -> bool:
+    def lost(self, grades: Sequence[Graded], rubric: Rubric) -> bool:
         """Whether a cell belongs to a folder or a column that is no longer there."""
         ours = {*rubric.points, *OURS}
-        kept = {_key(one.evidence.submission.path.name) for one in found}
+        kept = {_key(one.evidence.submission.path.name) for one in grades}
         return any(
             value and name not in ours and (folder not in kept or name not in rubric.teacher)
             for folder, line in self.points.items() for name, value in line.items()
         )  # fmt: skip
 
-    def odd(self, found: Sequence[Graded], rubric: Rubric) -> list[str]:
+    def odd(self, grades: Sequence[Graded], rubric: Rubric) -> list[str]:
         """What a teacher wrote that is not points, or more than there are."""
         return [
             f"{one.name}, {name}: {value!r} is not a number from 0 to {rubric.teacher[name][0]:g}"
-            for one in found for name, value in self.of(one, rubric).items()
+            for one in grades for name, value in self.of(one, rubric).items()
             if value and not 0 <= _points(value) <= rubric.teacher[name][0]
         ]  # fmt: skip
 
@@ -216,11 +216,11 @@ def total(graded: Graded, own: dict[str, str]) -> float:
     return graded.points + sum(filter(math.isfinite, map(_points, own.values())))
 
 
-def to_csv(found: Sequence[Graded], rubric: Rubric, before: Before = NOTHING) -> str:
+def to_csv(grades: Sequence[Graded], rubric: Rubric, before: Before = NOTHING) -> str:
     """The class, one line a submission; the teacher's columns are kept as they were filled in."""
     most = sum(rubric.points.values()) + sum(of for of, _ in rubric.teacher.values())
     rows = [[*OURS[:2], *rubric.points, *rubric.teacher, *OURS[2:]]]
-    for graded in found:
+    for graded in grades:
         own, folder = before.of(graded, rubric), graded.evidence.submission.path.name
         sums = [graded.points, total(graded, own), most]
         mine = [_points(text) if math.isfinite(_points(text)) else text for text in own.values()]
@@ -238,11 +238,11 @@ def _csv(rows: Sequence[Sequence[object]]) -> str:
 
 
 def worksheets(
-    found: Sequence[Graded], rubric: Rubric, roster: Roster | None, before: Before = NOTHING
+    grades: Sequence[Graded], rubric: Rubric, roster: Roster | None, before: Before = NOTHING
 ) -> dict[str, str]:
     """moodle.csv and canvas.csv, ready to be imported."""
-    of_line = matched(roster, found) if roster else dict(enumerate(found))
-    lines = roster.lines if roster else [_line(graded) for graded in found]
+    of_line = matched(roster, grades) if roster else dict(enumerate(grades))
+    lines = roster.lines if roster else [_line(graded) for graded in grades]
     columns = roster.columns if roster else [*MOODLE, *CANVAS]
     sheets = {}
     for file, wanted, column in (("moodle.csv", MOODLE, "Grade"), ("canvas.csv", CANVAS, COLUMN)):
@@ -266,19 +266,20 @@ def worksheets(
 
 def _line(graded: Graded) -> dict[str, str]:
     """A line for somebody whom only a folder names."""
-    given = graded.evidence.submission
-    canvas = CANVAS_NAME.match(given.path.name)
+    submission = graded.evidence.submission
+    canvas = CANVAS_NAME.match(submission.path.name)
+    number = submission.participant
     return {
-        "Identifier": f"Participant {given.participant}" if given.participant else given.name,
-        "Full name": given.name, "Last modified (grade)": "-",
-        "Student": given.name, "ID": canvas[1] if canvas else "",
+        "Identifier": f"Participant {number}" if number else submission.name,
+        "Full name": submission.name, "Last modified (grade)": "-",
+        "Student": submission.name, "ID": canvas[1] if canvas else "",
     }  # fmt: skip
 
 
-def beliefs(found: Sequence[Graded]) -> list[tuple[str, int, str]]:
+def beliefs(grades: Sequence[Graded]) -> list[tuple[str, int, str]]:
     """Mistakes in the tables, the most frequent first: which, of how many students, and where."""
     who, where = defaultdict(set), defaultdict(Counter)
-    for graded in found:
+    for graded in grades:
         for belief, row in graded.evidence.beliefs:
             who[belief].add(id(graded))
             where[belief][row] += 1
@@ -288,15 +289,15 @@ def beliefs(found: Sequence[Graded]) -> list[tuple[str, int, str]]:
     ]
 
 
-def alike(found: Sequence[Graded]) -> list[tuple[str, list[str]]]:
+def alike(grades: Sequence[Graded]) -> list[tuple[str, list[str]]]:
     """What is the same in several hand-ins, and in whose."""
     groups = defaultdict(list)
-    for graded in found:
-        given, networks = graded.evidence.submission, graded.evidence.networks
-        words = _words(given.analysis)
+    for graded in grades:
+        submission, networks = graded.evidence.submission, graded.evidence.networks
+        words = _words(submission.analysis)
         kinds = {
             "networks": sorted(about["fingerprint"] for about in networks.values()),
-            "tables": [(m, e.window, e.row) for m, rows in given.table.items() for e in rows],
+            "tables": [(m, e.window, e.row) for m, rows in submission.table.items() for e in rows],
             "texts": words if len(words) > FEW_WORDS else [],
         }
         for kind, key in kinds.items():
@@ -305,7 +306,7 @@ def alike(found: Sequence[Graded]) -> list[tuple[str, list[str]]]:
 
 
 def to_html(
-    found: Sequence[Graded],
+    grades: Sequence[Graded],
     rubric: Rubric,
     roster: Roster | None,
     pages: Sequence[str],
@@ -313,23 +314,23 @@ def to_html(
 ) -> str:
     """The teacher's page: points, who is missing, which beliefs led astray, what is alike."""
     rows = []
-    for graded, link in zip(found, pages, strict=True):
+    for graded, link in zip(grades, pages, strict=True):
         own = before.of(graded, rubric)
         who = Html(f'<a href="{out(link, "html")}">{out(graded.name, "html")}</a>')
         points = (mark.points for mark in graded.marks)
         rows.append([who, *points, *own.values(), total(graded, own)])
-    there = matched(roster, found) if roster else {}
+    there = matched(roster, grades) if roster else {}
     lines = enumerate(roster.lines if roster else ())
     missing = [name_of(line) for at, line in lines if at not in there]
     missing = [name for name in missing if name and "points possible" not in name.lower()]
-    unknown = [one.name for one in found if roster and one not in there.values()]
-    groups = [(kind, ", ".join(names)) for kind, names in alike(found)]
+    unknown = [one.name for one in grades if roster and one not in there.values()]
+    groups = [(kind, ", ".join(names)) for kind, names in alike(grades)]
     tables = {
         "The class": (rows, ["submission", *rubric.points, *rubric.teacher, "total"]),
         "Nothing handed in": ([[name] for name in missing], ()),
         "No line of the roster, or two": ([[name] for name in unknown], ()),
         "What the tables believe": (
-            beliefs(found), ["mistake", f"students of {len(found)}", "where"]
+            beliefs(grades), ["mistake", f"students of {len(grades)}", "where"]
         ),
         "The same in several hand-ins": (groups, ["what", "whose"]),
     }  # fmt: skip

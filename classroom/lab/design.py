@@ -56,15 +56,15 @@ def rows_of(network: nn.Module) -> list[dict]:
 
 def weights_of(network: nn.Module) -> np.ndarray:
     """The weights of a chain, float32, row by row in the order of lab.js's `tensorSizes`."""
-    found = []
+    tensors = []
     for row, module in _layers(network):
         if row["kind"] == "norm":
             ones = np.ones(module.num_features, np.float32)
             scale = ones if module.weight is None else module.weight
-            found += [scale, module.bias, module.running_mean, module.running_var]
+            tensors += [scale, module.bias, module.running_mean, module.running_var]
         elif row["kind"] in ("conv", "linear"):
-            found += [module.weight] + ([] if module.bias is None else [module.bias])
-    flat = [t.ravel() if isinstance(t, np.ndarray) else t.detach().numpy().ravel() for t in found]
+            tensors += [module.weight] + ([] if module.bias is None else [module.bias])
+    flat = [t.ravel() if isinstance(t, np.ndarray) else t.detach().numpy().ravel() for t in tensors]
     return np.concatenate([*flat, np.zeros(0, np.float32)]).astype(np.float32)
 
 
@@ -75,7 +75,7 @@ def base64(array: np.ndarray) -> str:
 
 def _layers(network: nn.Module) -> list[tuple[dict, nn.Module | None]]:
     """Each row, and its module if it has one."""
-    modules, before, found = dict(network.named_modules()), "input", []
+    modules, before, rows = dict(network.named_modules()), "input", []
     channels, side = 1, 28
     for line in describe(network).rows:
         if line.container or line.status == "not called":
@@ -92,8 +92,8 @@ def _layers(network: nn.Module) -> list[tuple[dict, nn.Module | None]]:
         channels, side = chains.after(row, channels, side)
         if [channels, side, side][: 3 if side else 1] != line.output_shape:
             raise InputError(f"{line.name}, {line.kind}, gives {line.output_shape}: not square")
-        found.append((row, module))
-    return found
+        rows.append((row, module))
+    return rows
 
 
 def _row(line: Line, module: nn.Module | None, side: int) -> dict:
@@ -123,10 +123,10 @@ def _row(line: Line, module: nn.Module | None, side: int) -> dict:
 
 def _window(line: Line) -> dict:
     names = {"k": "kernel_size", "s": "stride", "p": "padding", "d": "dilation"}
-    found = {short: getattr(line, long) for short, long in names.items()}
-    if sides := [v for v in found.values() if isinstance(v, list)]:
+    numbers = {short: getattr(line, long) for short, long in names.items()}
+    if sides := [v for v in numbers.values() if isinstance(v, list)]:
         raise InputError(f"{line.name}: {sides[0]}: the lab's windows are square")
-    return {short: value for short, value in found.items() if value is not None}
+    return {short: value for short, value in numbers.items() if value is not None}
 
 
 def _plain(row: dict) -> dict:

@@ -51,17 +51,17 @@ class Swept(NamedTuple):
 @cache
 def measured(study: str = "sweep", folder: Path = RESULTS) -> list[Swept]:
     """A study's networks, as measured. Raises InputError where there are none."""
-    found = []
+    networks = []
     for name in results.names(study, folder):
         stored = results.read(name, folder)
         notation = stored["config"]["model"]
         lines, kinds = numbers(chains.rows(notation)), [r["kind"] for r in chains.rows(notation)]
         sizes = [sum(line[of] for line in lines) for of in ("parameters", "macs")]
         accuracies = tuple(run["held_out_accuracy"] for run in stored["runs"])
-        found.append(Swept(notation, lines[kinds.index("gap") - 1]["field"], *sizes, accuracies))
-    if not found:
+        networks.append(Swept(notation, lines[kinds.index("gap") - 1]["field"], *sizes, accuracies))
+    if not networks:
         raise InputError(f"{folder / study}.json holds nothing: python -m tools.reproduce")
-    return sorted(found, key=lambda network: (network.field, network.parameters))
+    return sorted(networks, key=lambda network: (network.field, network.parameters))
 
 
 @cache

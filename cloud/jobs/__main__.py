@@ -7,28 +7,28 @@ from mnist_utils import command
 from mnist_utils.errors import InputError
 
 
-def _submit(place, given: argparse.Namespace) -> None:
+def _submit(place, options: argparse.Namespace) -> None:
     """Start a job; follow it to its end where that is asked for, or is a rehearsal's."""
     job = jobs.submit(
         place,
-        given.hyperparameters,
-        name=given.name,
-        instance_type=given.instance_type,
-        spot=not given.on_demand,
-        minutes=given.minutes,
-        processes=given.processes,
-        instances=given.instances,
-        image=given.image,
-        dry_run=given.dry_run,
+        options.hyperparameters,
+        name=options.name,
+        instance_type=options.instance_type,
+        spot=not options.on_demand,
+        minutes=options.minutes,
+        processes=options.processes,
+        instances=options.instances,
+        image=options.image,
+        dry_run=options.dry_run,
     )
     if not job:
         return
     print(f"job {job}")
-    if given.command == "all" or place.rehearsal:
+    if options.command == "all" or place.rehearsal:
         print(jobs.wait(place, job))
         print(jobs.bill(place, job))
-    if given.command == "all":
-        print(f"the model is in {jobs.fetch(place, job, given.out)}/")
+    if options.command == "all":
+        print(f"the model is in {jobs.fetch(place, job, options.out)}/")
         with jobs.serving(place, job) as endpoint:
             print(_classify(place, endpoint))
 
@@ -110,31 +110,32 @@ def _add_options_of_a_job(sub: argparse.ArgumentParser) -> None:
 
 def _hyperparameters(words: list[str]) -> dict:
     """`--epochs 2 --lr=0.1` as a dictionary."""
-    found, words = {}, [part for word in words for part in word.split("=", 1)]
+    hyperparameters, words = {}, [part for word in words for part in word.split("=", 1)]
     if len(words) % 2 or any(not word.startswith("--") for word in words[::2]):
         raise InputError(f"{' '.join(words)!r} are not pairs of an option and a value")
     for option, value in zip(words[::2], words[1::2], strict=True):
-        found[option[2:].replace("-", "_")] = value
-    return found
+        hyperparameters[option[2:].replace("-", "_")] = value
+    return hyperparameters
 
 
 def main() -> None:
-    given, rest = _parser().parse_known_args()
-    if rest and given.command not in ("submit", "all"):
+    options, rest = _parser().parse_known_args()
+    if rest and options.command not in ("submit", "all"):
         raise InputError(f"{' '.join(rest)!r} is not understood; --help lists the options")
-    _, run, positional = COMMANDS[given.command]
-    if given.rehearse and run is not _submit:
+    _, run, positional = COMMANDS[options.command]
+    if options.rehearse and run is not _submit:
         raise InputError(
-            f"a rehearsal ends with its command, so there is nothing to {given.command}: rehearse "
+            "a rehearsal ends with its command, so there is nothing to "
+            f"{options.command}: rehearse "
             "`submit` or `all`, or open notebook 4"
         )
-    given.hyperparameters = _hyperparameters(rest)
-    where = {name: getattr(given, name) for name in ("role", "bucket", "region", "owner")}
-    with jobs.connect(rehearse=given.rehearse, **where) as place:
+    options.hyperparameters = _hyperparameters(rest)
+    where = {name: getattr(options, name) for name in ("role", "bucket", "region", "owner")}
+    with jobs.connect(rehearse=options.rehearse, **where) as place:
         if run is _submit:
-            _submit(place, given)
+            _submit(place, options)
         else:
-            print(run(place, *(getattr(given, word.lstrip("-")) for word in positional)))
+            print(run(place, *(getattr(options, word.lstrip("-")) for word in positional)))
 
 
 if __name__ == "__main__":

@@ -132,7 +132,7 @@ def invoke(place: Place, name: str, images, *, batch_size: int = 1000) -> dict[s
     """
     from sagemaker.core.resources import Endpoint
 
-    images, found = np.asarray(images), []
+    images, answers = np.asarray(images), []
     endpoint = Endpoint.get(
         endpoint_name=name, session=place.session.boto_session, region=place.region
     )
@@ -142,8 +142,8 @@ def invoke(place: Place, name: str, images, *, batch_size: int = 1000) -> dict[s
         answer = endpoint.invoke(
             body=buffer.getvalue(), content_type=handlers.NPY, accept=handlers.NPY
         )
-        found.append(np.load(io.BytesIO(answer.body.read())))
-    probabilities = np.concatenate(found)
+        answers.append(np.load(io.BytesIO(answer.body.read())))
+    probabilities = np.concatenate(answers)
     return {"labels": probabilities.argmax(axis=1), "probabilities": probabilities}
 
 

@@ -28,15 +28,15 @@ class Running(NamedTuple):
 def running(place: Place, *, everyone: bool = False) -> list[Running]:
     """Your endpoints, jobs and searches that have not ended, oldest first; or everyone's."""
     client, mine = place.client("sagemaker"), f"{PROJECT if everyone else place.prefix}-"
-    found = []
+    rows = []
     for kind, (operation, listed, name, which, _) in KINDS.items():
         for page in client.get_paginator(operation).paginate(NameContains=mine, **which):
-            found += [
+            rows += [
                 Running(kind, item[name], item["CreationTime"])
                 for item in page[listed]
                 if item[name].startswith(mine)
             ]
-    return sorted(found, key=lambda one: one.since)
+    return sorted(rows, key=lambda one: one.since)
 
 
 def clean(place: Place, older: str = "0h", *, everyone: bool = False) -> list[str]:
@@ -47,10 +47,10 @@ def clean(place: Place, older: str = "0h", *, everyone: bool = False) -> list[st
     InputError
         `older` is no such time, or something could not be ended: the rest has been nevertheless.
     """
-    if not (given := re.fullmatch(r"(\d+)([mhd])", older)):
+    if not (match := re.fullmatch(r"(\d+)([mhd])", older)):
         raise InputError(f"older={older!r} is not a time such as 30m, 2h or 1d")
-    unit = {"m": "minutes", "h": "hours", "d": "days"}[given[2]]
-    before, ended, failed = datetime.now(UTC) - timedelta(**{unit: int(given[1])}), [], []
+    unit = {"m": "minutes", "h": "hours", "d": "days"}[match[2]]
+    before, ended, failed = datetime.now(UTC) - timedelta(**{unit: int(match[1])}), [], []
     for one in running(place, everyone=everyone):
         if one.since <= before:
             try:

@@ -164,12 +164,13 @@ def _check_sdk() -> None:
     from importlib.metadata import PackageNotFoundError, version
 
     try:
-        found = version("sagemaker")
+        installed = version("sagemaker")
     except PackageNotFoundError:
         raise InputError(f"sagemaker is not installed: `pip install 'sagemaker~={SDK}'`") from None
-    if tuple(map(int, found.split(".")[:2])) < tuple(map(int, SDK.split("."))):
+    if tuple(map(int, installed.split(".")[:2])) < tuple(map(int, SDK.split("."))):
         raise InputError(
-            f"sagemaker {found} lacks ModelTrainer.train(dry_run=…), and its jobs refresh with the "
+            f"sagemaker {installed} lacks ModelTrainer.train(dry_run=…), and its jobs refresh with "
+            "the "
             f"default credentials: this needs {SDK} (Studio's image has 3.12); `pip install "
             f"'sagemaker~={SDK}'` in a kernel of its own, not over Studio's"
         )

@@ -285,12 +285,12 @@ class _Log:
     def new_lines(self) -> Iterator[str]:
         group = "/aws/sagemaker/TrainingJobs"
         try:
-            found = self.client.describe_log_streams(
+            streams = self.client.describe_log_streams(
                 logGroupName=group, logStreamNamePrefix=f"{self.job}/"
             )["logStreams"]
         except self.client.exceptions.ResourceNotFoundException:
             return
-        for stream in (item["logStreamName"] for item in found):
+        for stream in (item["logStreamName"] for item in streams):
             asked = self.tokens.get(stream)
             while True:  # pages may be empty; the last repeats the token that it was asked with
                 token = {"nextToken": asked} if asked else {}
@@ -319,8 +319,8 @@ def log(place: Place, job: str) -> list[str]:
 @aws_errors()
 def metrics(place: Place, job: str) -> dict[str, float]:
     """The last value of each metric that SageMaker read in the log."""
-    found = describe(place, job).get("FinalMetricDataList", [])
-    return {metric["MetricName"]: metric["Value"] for metric in found}
+    reported = describe(place, job).get("FinalMetricDataList", [])
+    return {metric["MetricName"]: metric["Value"] for metric in reported}
 
 
 @aws_errors()

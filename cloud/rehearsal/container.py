@@ -157,8 +157,8 @@ class Container:
         self.lines += lines
 
     def _checkpoints(self) -> list[Path]:
-        found = (self.ml / "checkpoints").rglob("*")
-        return [path for path in found if path.is_file() and not path.name.startswith(".")]
+        paths = (self.ml / "checkpoints").rglob("*")
+        return [path for path in paths if path.is_file() and not path.name.startswith(".")]
 
     def _sync(self) -> None:
         """Copy what changed in /opt/ml/checkpoints to S3, as SageMaker does while a job runs."""

@@ -129,13 +129,13 @@ class Job:
 
     def _keep(self) -> None:
         """Pack every machine's /opt/ml/model into model.tar.gz, in S3."""
-        found = [path for each in self.containers for path in (each.ml / "model").iterdir()]
-        if not found:
+        paths = [path for each in self.containers for path in (each.ml / "model").iterdir()]
+        if not paths:
             return
         self._becomes("Uploading")
         archive = self.stage.folder / self.name / "model.tar.gz"
         with tarfile.open(archive, "w:gz") as tar:
-            for path in sorted(found):
+            for path in sorted(paths):
                 tar.add(path, path.name)
         folder = self.request["OutputDataConfig"]["S3OutputPath"].rstrip("/")
         uri = f"{folder}/{self.name}/output/model.tar.gz"

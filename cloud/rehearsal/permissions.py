@@ -66,22 +66,22 @@ def check(policy: dict, response, resource: str) -> None:
 def _asked(response, service: str, resource: str):
     """What a request asks for: action, resource, context."""
     about = f"arn:aws:{service}:{response.region}:{response.current_account}"
-    action, given = f"{service}:{response._get_action()}", {}
+    action, parameters = f"{service}:{response._get_action()}", {}
     action = ASKED_AS.get(action, action)
     if service == "logs":
         resource = f"{about}:log-group:{response._get_param('logGroupName')}"
     elif service == "sagemaker":
-        given = response._get_params()
-        resource = given.get("ResourceArn", resource)
+        parameters = response._get_params()
+        resource = parameters.get("ResourceArn", resource)
         if action.endswith("InvokeEndpoint"):
-            given["EndpointName"] = response.path.split("/")[2]
+            parameters["EndpointName"] = response.path.split("/")[2]
         for parameter, kind in THINGS.items():
-            if parameter in given and not action.endswith(f":List{parameter}"):
-                resource = f"{about}:{kind}/{given[parameter]}"
+            if parameter in parameters and not action.endswith(f":List{parameter}"):
+                resource = f"{about}:{kind}/{parameters[parameter]}"
                 yield action, resource, {}
     yield action, resource, {}
-    if given.get("Tags"):
+    if parameters.get("Tags"):
         yield "sagemaker:AddTags", resource, {}
-    definition = given.get("TrainingJobDefinition", given)
+    definition = parameters.get("TrainingJobDefinition", parameters)
     for role in {definition.get("RoleArn"), definition.get("ExecutionRoleArn")} - {None}:
         yield "iam:PassRole", role, SERVICE

@@ -51,10 +51,10 @@ class Trials:
 
     def _compare(self, name: str, objective: str, chosen: dict[str, str]) -> None:
         """Is this trial the best so far?"""
-        found = {m["MetricName"]: m["Value"] for m in self._job.record.final_metric_data_list}
+        metrics = {m["MetricName"]: m["Value"] for m in self._job.record.final_metric_data_list}
         ended_well = self._job.record.training_job_status == "Completed"
-        if ended_well and found.get(objective, -1.0) > self.best:
-            self.best = found[objective]
+        if ended_well and metrics.get(objective, -1.0) > self.best:
+            self.best = metrics[objective]
             metric = {"MetricName": objective, "Value": self.best}
             self.record.best_training_job = {
                 "TrainingJobName": name, "TunedHyperParameters": chosen,

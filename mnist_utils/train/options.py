@@ -19,10 +19,10 @@ def parse(words: list[str]) -> argparse.Namespace:
     first = command.Parser(add_help=False)
     first.add_argument("--recipe", default=recipes.DEFAULT)
     defaults = recipes.recipe(first.parse_known_args(words)[0].recipe)
-    given = parser(defaults).parse_args(words)
+    options = parser(defaults).parse_args(words)
     names = [item.name for item in fields(TrainConfig)]
-    given.settings = TrainConfig(**{name: getattr(given, name) for name in names})
-    return given
+    options.settings = TrainConfig(**{name: getattr(options, name) for name in names})
+    return options
 
 
 def resolve(hyperparameters: dict) -> TrainConfig:

@@ -13,6 +13,7 @@ from torch import nn
 from mnist_utils.models import Model3
 from receptive import InputError, describe, read
 from receptive.fields import Unknown, fields
+from receptive.follow import Reader
 from receptive.steps import BROADCAST, POINT, Window
 
 
@@ -328,3 +329,19 @@ def test_networks_of_other_makes():
         used = [name for row in rows for name in row.parameters]
         names = [name for name, _ in getattr(other, "_orig_mod", other).named_parameters()]
         assert sorted(used) == sorted(names)
+
+
+def test_the_example_of_follow_reads_as_its_docstring_says():
+    class Example(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(2, 2, 3, padding=1)
+
+        def forward(self, images):
+            maps = torch.cat([images, self.conv(images)], 1)
+            return maps.flatten(2)[:, 1:3].mean(2)
+
+    rows = Reader(Example().eval(), (2, 4, 4), "cpu", False).run()
+    assert [row.inputs for row in rows[1:5]] == [(0,), (0,), (1,), (2, 3)]
+    assert [w.kernel_size for row in rows[-3:-1] for w in row.windows] == [4] * 4
+    assert [own[0].size for own in fields(rows)[-3:-1]] == [4, 6]

@@ -42,11 +42,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--python", default="python3.12")
-    given = parser.parse_args()
-    base, checkout = given.folder.resolve() / "image", given.folder.resolve() / "course"
+    options = parser.parse_args()
+    base, checkout = options.folder.resolve() / "image", options.folder.resolve() / "course"
     python = base / "bin/python"
     if not (base / "ready").exists():
-        run(given.python, "-m", "venv", base)
+        run(options.python, "-m", "venv", base)
         run(python, "-m", "pip", "install", "-q", "--no-cache-dir", *TORCH)
         packages = [*without_torch(HERE / "image.txt"), *OLD]
         run(python, "-m", "pip", "install", "-q", "--no-cache-dir", "--no-deps", *packages)
@@ -56,7 +56,7 @@ def main() -> None:
         run("git", "clone", "-q", ROOT, checkout)
     os.environ["PATH"] = f"{base / 'bin'}:{os.environ['PATH']}"  # as in Studio's terminal
     start = time.monotonic()
-    run("make", "-C", checkout, "kernel", "STUDIO=1", f"PYTHON={python}", HOME=given.folder)
+    run("make", "-C", checkout, "kernel", "STUDIO=1", f"PYTHON={python}", HOME=options.folder)
     seconds = time.monotonic() - start
     size = sum(f.stat().st_size for f in (checkout / ".venv").rglob("*") if not f.is_symlink())
     print(f"kernel made in {seconds:.0f} s, {size / 1e6:.0f} MB", flush=True)
@@ -70,7 +70,7 @@ def main() -> None:
     for words in (["tests", *ignored], [*kernel, "--nbval-cell-timeout=300", *lessons]):
         done = subprocess.run(
             [checkout / ".venv/bin/python", "-m", "pytest", "-q", *words],
-            cwd=checkout, env=os.environ | {"HOME": str(given.folder)}, check=False,
+            cwd=checkout, env=os.environ | {"HOME": str(options.folder)}, check=False,
         )  # fmt: skip
         print(f"pytest {' '.join(words)}: exit {done.returncode}", flush=True)
 

@@ -394,7 +394,7 @@ def test_a_training_that_is_stored_is_not_run_again_and_ctrl_c_loses_nothing(tmp
         time.sleep(0.1)
     began.send_signal(signal.SIGINT)
     _, err = began.communicate(timeout=60)
-    assert began.returncode == 130
+    assert began.returncode == 130, err.decode()
     assert b"the same command goes on from there" in err
     assert not (tmp_path / "marks.html").exists()
     stored = {path: path.stat().st_mtime_ns for path in kept.glob("*.json")}
