@@ -68,7 +68,7 @@ class Container:
                 stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
                 start_new_session=True,
             )  # fmt: skip
-        self.stage.bequeath(self.process.pid)
+        self.stage.kill_with_us(self.process.pid)
         self._log = open(self.ml.parent / "log", errors="replace")  # noqa: SIM115 (till it ends)
 
     def _command(self) -> list[str]:
@@ -136,7 +136,7 @@ class Container:
             self._kill()
             self.process.wait()
             self._log.close()
-            self.stage.bequeath(-self.process.pid)
+            self.stage.spare(self.process.pid)
 
     def _publish(self, text: str) -> None:
         """Append to the machine's stream in (moto's) CloudWatch."""

@@ -45,7 +45,7 @@ class Server:
             env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
             text=True, start_new_session=True, cwd=self.folder,
         )  # fmt: skip
-        self.stage.bequeath(self.process.pid)
+        self.stage.kill_with_us(self.process.pid)
         line = self.process.stdout.readline()
         if line.strip().isdigit():
             self.port = int(line)
@@ -77,7 +77,7 @@ class Server:
         if self.process is not None:
             self.process.kill()
             self.process.wait()
-            self.stage.bequeath(-self.process.pid)
+            self.stage.spare(self.process.pid)
             self.process.stdin.close()
             self.process.stdout.close()
         shutil.rmtree(self.folder, ignore_errors=True)

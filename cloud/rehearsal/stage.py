@@ -7,7 +7,7 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
-from cloud.rehearsal import heir
+from cloud.rehearsal import reaper
 from cloud.rehearsal.container import mount_command
 from cloud.rehearsal.job import Job
 from cloud.rehearsal.server import Server
@@ -28,16 +28,14 @@ class Stage:
         if namespace and not self.mount:
             raise InputError("this kernel allows no mount namespace; pass namespace=False")
         self.policy = json.loads(POLICY.read_text())
-        self.spot, self.second = (
-            True,
-            1.0,
-        )  # is there spot capacity? how long is a second of a limit?
+        self.spot = True  # is there spot capacity?
+        self.second = 1.0  # how long is a second of a limit?
         self.clients, self.lock = {}, threading.Lock()
         self.jobs: dict[str, Job] = {}
         self.trials: dict[str, Trials] = {}
         self.servers: dict[str, Server] = {}
-        self.heir = subprocess.Popen(
-            [sys.executable, heir.__file__, str(folder)], stdin=subprocess.PIPE, text=True,
+        self.reaper = subprocess.Popen(
+            [sys.executable, reaper.__file__, str(folder)], stdin=subprocess.PIPE, text=True,
             bufsize=1, start_new_session=True,
         )  # fmt: skip
 
@@ -70,10 +68,17 @@ class Stage:
         bucket, _, key = uri.removeprefix("s3://").partition("/")
         self.client("s3").upload_file(str(path), bucket, key)
 
-    def bequeath(self, group: int) -> None:
-        """Have a process group killed when this process is, or leave it in peace: `-group`."""
+    def kill_with_us(self, group: int) -> None:
+        """Have a process group killed when this process is."""
+        self._tell(group)
+
+    def spare(self, group: int) -> None:
+        """A process group has ended; its number may soon be another's."""
+        self._tell(-group)
+
+    def _tell(self, number: int) -> None:
         with self.lock, suppress(OSError):
-            self.heir.stdin.write(f"{group}\n")
+            self.reaper.stdin.write(f"{number}\n")
 
     def close(self) -> None:
         """End every search, every job and every server."""
@@ -85,5 +90,5 @@ class Stage:
             running.thread.join(timeout=60)
         for server in self.servers.values():
             server.stop()
-        self.heir.stdin.close()
-        self.heir.wait(60)
+        self.reaper.stdin.close()
+        self.reaper.wait(60)
