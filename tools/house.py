@@ -43,6 +43,19 @@ def _imports(path: Path) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
+def reached(path: Path) -> set[Path]:
+    """A file of Python, and all of ours that it imports, directly or not."""
+    seen, ahead = set(), [path]
+    while ahead:
+        if (path := ahead.pop()) not in seen:
+            seen.add(path)
+            for parts in (name.split(".") for name in imports(path)):
+                places = [ROOT.joinpath(*parts[: n + 1]) for n in range(len(parts))]
+                files = [file for p in places for file in (p / "__init__.py", p.with_suffix(".py"))]
+                ahead += filter(Path.is_file, files)
+    return seen
+
+
 def opened(room: str) -> list[str]:
     """The other rooms of its package that a room imports, and the other packages."""
     package, _, _ = room.partition(".")

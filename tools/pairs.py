@@ -1,8 +1,8 @@
 """Notebook pairs: `NN_topic.py` is the source, `NN_topic.ipynb` the same cells with outputs.
 
 Command line: `python -m tools.pairs [--check] [--all] [notebooks/01_data.py ...]` (`make
-notebooks`) rebuilds, and executes those whose code, package or results have changed since they were
-committed, or `--all`; `--check` only compares, whatever the timestamps.
+notebooks`) rebuilds, and executes those whose code, modules or results differ from the last commit,
+whose outputs the tests hold, or `--all`; `--check` only compares, whatever the timestamps.
 """
 
 import os
@@ -19,7 +19,7 @@ from tqdm import tqdm
 from mnist_utils import command
 from mnist_utils.errors import InputError
 from mnist_utils.files import ROOT, write_atomically
-from tools.house import PACKAGES
+from tools.house import reached
 
 FOLDER = ROOT / "notebooks"
 SECONDS = 300  # a cell may take
@@ -27,7 +27,7 @@ FOLDED = "hide-input"  # the tag of a cell that only checks: the site and Jupyte
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
-SOURCES = (*PACKAGES, "results", "data")  # what a notebook's outputs rest on, besides its code
+EXERCISES = "classroom/checks/exercises"  # a file for each notebook with solutions
 
 
 def every() -> list[Path]:
@@ -51,16 +51,26 @@ def _git(*arguments: str) -> str:
 
 
 def is_current(source: Path) -> bool:
-    """Whether the stored outputs still are those of the code: only prose may have changed."""
+    """Whether the outputs are those of the last commit's code: only prose may have changed."""
     path = source.with_suffix(".ipynb")
     try:
-        commit = _git("log", "-1", "--format=%H", "--", path).strip()
-        texts = path.read_text(), _git("show", f"{commit}:./{path.relative_to(FOLDER)}")
-        changed = _git("diff", "--name-only", commit, "--", *(ROOT / name for name in SOURCES))
+        texts = path.read_text(), _git("show", f"HEAD:./{path.relative_to(FOLDER)}")
+        changed = [ROOT / name for name in _git("diff", "--name-only", "HEAD").splitlines()]
     except (OSError, subprocess.CalledProcessError):
         return False  # no git, or a notebook that it does not know
     codes = [_code(nbformat.reads(text, as_version=4)) for text in texts]
-    return not changed and codes[0] == codes[1] == _code(jupytext.read(source))
+    as_it_was = codes[0] == codes[1] == _code(jupytext.read(source))
+    return as_it_was and not any(matters(path, source) for path in changed)
+
+
+def matters(path: Path, source: Path) -> bool:
+    """Whether what a notebook prints may rest on a file: its modules and their data, results."""
+    if path.suffix == ".py":
+        return path != source and path in reached(source)
+    if path.parent == ROOT / EXERCISES:
+        return source == FOLDER / "solutions" / f"{path.stem}.py"
+    beside = {module.parent for module in reached(source)} - {source.parent}
+    return path.parent in beside or path.relative_to(ROOT).parts[0] in ("results", "data")
 
 
 def _code(notebook) -> list[tuple]:

@@ -262,3 +262,22 @@ def test_what_outputs_rest_on_has_them_made_anew(what, committed):
     else:
         committed = committed.rename(committed.with_stem("96_new"))
     assert not pairs.is_current(committed)
+
+
+@pytest.mark.parametrize(
+    ("changed", "source", "expected"),
+    [
+        ("mnist_utils/plots/digits.py", "01_data.py", True),
+        ("cloud/jobs/place.py", "01_data.py", False),
+        ("receptive/layout.py", "02b_receptive_fields.py", True),  # through describe
+        ("classroom/lab/lab.js", "02b_receptive_fields.py", True),
+        ("results/recipes.json", "01_data.py", True),
+        ("classroom/checks/exercises/01_data.toml", "solutions/01_data.py", True),
+        ("classroom/checks/exercises/01_data.toml", "solutions/10_ensembles.py", False),
+        ("notebooks/01_data.py", "02a_training.py", False),
+        ("README.md", "01_data.py", False),
+    ],
+)
+def test_a_change_has_those_notebooks_executed_that_rest_on_it(changed, source, expected):
+    assert (pairs.ROOT / changed).exists()
+    assert pairs.matters(pairs.ROOT / changed, pairs.FOLDER / source) is expected
