@@ -26,6 +26,19 @@
 # A network is a chain of simple steps with many adjustable numbers. We do one step by hand, let a small network learn,
 # hold it against a rival, break it, and look at a real run, whose curves are easily misread.
 
+# %% tags=["hide-input"]
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+here = Path.cwd().resolve()
+sys.path += [str(p) for p in here.parents if (p / "mnist_utils").is_dir()]
+if not (find_spec("mnist_utils") and find_spec("torch")):
+    raise SystemExit(
+        "This notebook needs its course: type `make lab` in the course's folder, "
+        "or choose the kernel .venv there."
+    )
+
 # %%
 import copy
 import math

@@ -27,6 +27,19 @@
 # field**. Its size and its place follow from the layers alone, so you can work them out on paper before
 # anything is trained. Notebook 2c measures what a field is worth.
 
+# %% tags=["hide-input"]
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+here = Path.cwd().resolve()
+sys.path += [str(p) for p in here.parents if (p / "mnist_utils").is_dir()]
+if not (find_spec("mnist_utils") and find_spec("torch")):
+    raise SystemExit(
+        "This notebook needs its course: type `make lab` in the course's folder, "
+        "or choose the kernel .venv there."
+    )
+
 # %%
 import torch
 from torch import nn

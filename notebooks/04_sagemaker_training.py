@@ -33,6 +33,19 @@
 # execution role), and a quota of one `ml.g4dn.xlarge for spot training job usage`; new accounts have
 # none and ask for it in *Service Quotas*. Whoever brings a class reads [A class on AWS](TEACHING_AWS.md).
 
+# %% tags=["hide-input"]
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+here = Path.cwd().resolve()
+sys.path += [str(p) for p in here.parents if (p / "mnist_utils").is_dir()]
+if not (find_spec("mnist_utils") and find_spec("torch")):
+    raise SystemExit(
+        "This notebook needs its course: type `make lab` in the course's folder, "
+        "or choose the kernel .venv there."
+    )
+
 # %%
 import json
 import os

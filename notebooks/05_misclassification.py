@@ -28,6 +28,19 @@
 # as examples: `reference` is Model3 by the source's recipe, `course` a depthwise-separable network
 # by this course's (`make train`; both are in [the README's](../README.md) table).
 
+# %% tags=["hide-input"]
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+here = Path.cwd().resolve()
+sys.path += [str(p) for p in here.parents if (p / "mnist_utils").is_dir()]
+if not (find_spec("mnist_utils") and find_spec("torch")):
+    raise SystemExit(
+        "This notebook needs its course: type `make lab` in the course's folder, "
+        "or choose the kernel .venv there."
+    )
+
 # %%
 import statistics
 

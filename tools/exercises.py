@@ -16,6 +16,7 @@ import nbformat
 from mnist_utils import command
 from mnist_utils.errors import InputError
 from mnist_utils.files import ROOT, write_atomically
+from tools import pairs
 
 SOLUTIONS, EXERCISES = ROOT / "notebooks" / "solutions", ROOT / "notebooks" / "exercises"
 WORK = ROOT / "notebooks" / "work"  # the students' own, which git ignores
@@ -43,6 +44,7 @@ def exercise(source: Path) -> str:
         if cell.cell_type == "code":
             cell.source = without_solution(cell.source)
         cell.id = _id(number, cell)
+    pairs.fold(notebook)
     notebook.metadata.pop("jupytext", None)
     return nbformat.writes(notebook) + "\n"
 

@@ -108,6 +108,13 @@ def forget_machine(model: dict, **_) -> None:
                 cell["outputs"] = [o for o in outputs if WIDGET not in o.get("data", {})]
 
 
+def fold(notebook) -> None:
+    """Tell JupyterLab, which reads no tags, which cells to fold."""
+    for cell in notebook.cells:
+        if FOLDED in cell.metadata.get("tags", ()):
+            cell.metadata["jupyter"] = {"source_hidden": True}
+
+
 def rebuild(source: Path, execute: bool = True) -> None:
     """Make the .ipynb anew from the .py and execute it, keeping the cells' ids.
 
@@ -147,9 +154,7 @@ def rebuild(source: Path, execute: bool = True) -> None:
             f"{source.name}: {error.ename}: {error.evalue}, in the cell\n{cell.source}"
         ) from None
     forget_machine({"type": "notebook", "content": notebook})
-    for cell in notebook.cells:
-        if FOLDED in cell.metadata.get("tags", ()):
-            cell.metadata["jupyter"] = {"source_hidden": True}  # JupyterLab reads no tags
+    fold(notebook)
     write_atomically(path, jupytext.writes(notebook, fmt="ipynb") + "\n")
 
 

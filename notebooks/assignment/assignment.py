@@ -41,6 +41,19 @@
 # In `fields.csv`, `size` is the side of the map, `start` the centre of the first unit's field (the first
 # pixel's centre is 0). The first rows of a Model3 as in notebook 2b would be
 
+# %% tags=["hide-input"]
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+here = Path.cwd().resolve()
+sys.path += [str(p) for p in here.parents if (p / "mnist_utils").is_dir()]
+if not (find_spec("mnist_utils") and find_spec("torch")):
+    raise SystemExit(
+        "This notebook needs its course: type `make lab` in the course's folder, "
+        "or choose the kernel .venv there."
+    )
+
 # %%
 from pathlib import Path
 

@@ -23,6 +23,19 @@
 #
 # Before you begin: [notebook 2a](../02a_training.ipynb). It takes about 45 minutes.
 
+# %% tags=["hide-input"]
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+here = Path.cwd().resolve()
+sys.path += [str(p) for p in here.parents if (p / "mnist_utils").is_dir()]
+if not (find_spec("mnist_utils") and find_spec("torch")):
+    raise SystemExit(
+        "This notebook needs its course: type `make lab` in the course's folder, "
+        "or choose the kernel .venv there."
+    )
+
 # %%
 import math
 

@@ -22,6 +22,19 @@
 #
 # Before you begin: [notebook 4](../04_sagemaker_training.ipynb). All of it takes about twenty minutes.
 
+# %% tags=["hide-input"]
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+here = Path.cwd().resolve()
+sys.path += [str(p) for p in here.parents if (p / "mnist_utils").is_dir()]
+if not (find_spec("mnist_utils") and find_spec("torch")):
+    raise SystemExit(
+        "This notebook needs its course: type `make lab` in the course's folder, "
+        "or choose the kernel .venv there."
+    )
+
 # %%
 from classroom.checks import check, hint, solution
 

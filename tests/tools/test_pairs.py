@@ -281,3 +281,20 @@ def test_what_outputs_rest_on_has_them_made_anew(what, committed):
 def test_a_change_has_those_notebooks_executed_that_rest_on_it(changed, source, expected):
     assert (pairs.ROOT / changed).exists()
     assert pairs.matters(pairs.ROOT / changed, pairs.FOLDER / source) is expected
+
+
+def test_a_notebook_opened_alone_finds_its_course_or_says_what_to_type():
+    codes = [pairs._code(jupytext.read(source)) for source in pairs.every()]
+    opening, _ = codes[0][0]
+    assert all(code[0] == codes[0][0] for code in codes), "all are to begin with the same code"
+
+    def opened(first: str) -> subprocess.CompletedProcess:
+        without_site = [sys.executable, "-S", "-c", f"{first}\n{opening}\nimport mnist_utils"]
+        folder = pairs.FOLDER / "solutions"
+        return subprocess.run(without_site, cwd=folder, capture_output=True, text=True, check=False)
+
+    alone = opened("")
+    assert (alone.returncode, alone.stderr.count("\n")) == (1, 1)
+    assert "`make lab`" in alone.stderr
+    packages = [path for path in sys.path[1:] if Path(path) != ROOT]
+    assert opened(f"import sys; sys.path += {packages!r}").returncode == 0
