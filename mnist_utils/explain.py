@@ -116,38 +116,6 @@ def class_activation(model: nn.Module, images: Tensor, *, maps: str, head: str) 
     return torch.einsum("kc,nchw->nkhw", weight, units).detach() + bias.detach()[:, None, None]
 
 
-@torch.no_grad()
-def means_of(model: nn.Module, images: Tensor, layer: str, grid: int = 1) -> Tensor:
-    """(N, channels · grid²): the means of a layer's maps, each cut into `grid` × `grid` parts."""
-    chunks = [output_of(model, chunk, layer) for chunk in images.split(1000)]
-    return torch.cat([F.adaptive_avg_pool2d(chunk, grid).flatten(1) for chunk in chunks])
-
-
-def linear_probe(features: Tensor, labels: Tensor) -> nn.Module:
-    """A linear classifier fitted to features (N, D) and labels (N,): what they say by themselves.
-
-    Logistic regression on standardised features, by L-BFGS, with a weight decay of 0.0001 (Alain
-    and Bengio 2016); where a layer's probe is no better than the one before, the layer adds
-    nothing (Richter et al. 2021).
-    """
-    norm = nn.BatchNorm1d(features.size(1), affine=False, momentum=None)
-    norm(features)  # its mean and deviation are those of the features
-    linear = nn.Linear(features.size(1), int(labels.max()) + 1)
-    nn.init.zeros_(linear.weight)
-    nn.init.zeros_(linear.bias)
-    inputs = norm.eval()(features)
-    optimizer = torch.optim.LBFGS(linear.parameters(), max_iter=300, line_search_fn="strong_wolfe")
-
-    def loss():
-        optimizer.zero_grad()
-        value = F.cross_entropy(linear(inputs), labels) + 1e-4 * linear.weight.square().sum()
-        value.backward()
-        return value
-
-    optimizer.step(loss)
-    return nn.Sequential(norm, linear).eval()
-
-
 def spread(weight: Tensor) -> tuple[float, float]:
     """Standard deviation, in pixels, of a weight (H, W) along height and along width."""
     sigmas = []

@@ -10,6 +10,20 @@ ROOT = Path(__file__).resolve().parent.parent
 DATA, RESULTS = ROOT / "data", ROOT / "results"
 
 
+def check_writable(*folders: Path) -> None:
+    """Raise InputError for a folder in which nothing can be written, before work is spent on it."""
+    for folder in folders:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=folder).close()
+        except OSError as error:
+            raise _cannot_write(folder, error) from None
+
+
+def _cannot_write(path: Path, error: OSError) -> InputError:
+    return InputError(f"cannot write {path}: {error.strerror}; choose another folder")
+
+
 def write_atomically(path: str | Path, content: bytes | str) -> None:
     """Write to a temporary name beside `path`, then rename: a reader sees old or new, no mixture.
 
@@ -29,4 +43,4 @@ def write_atomically(path: str | Path, content: bytes | str) -> None:
         os.chmod(partial.name, 0o644)  # temporary files start as 0600
         os.replace(partial.name, path)
     except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror}; choose another folder") from None
+        raise _cannot_write(path, error) from None

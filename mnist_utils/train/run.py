@@ -14,7 +14,7 @@ from mnist_utils import data, weights
 from mnist_utils.command import Stop
 from mnist_utils.config import TrainConfig
 from mnist_utils.errors import InputError
-from mnist_utils.files import write_atomically
+from mnist_utils.files import check_writable, write_atomically
 from mnist_utils.train import checkpoint, machine, parallel, progress, sampling
 from mnist_utils.train.loop import Training, fit
 
@@ -67,6 +67,7 @@ def train(
         run = Training.start(settings, len(split), device, trained)
         if resume:
             _resume(run, path, watch)
+        check_writable(out, path.parent)
         try:
             _fit(run, split, held_out, path, watch)
         except KeyboardInterrupt as stop:

@@ -8,8 +8,6 @@ from mnist_utils import data, results
 from mnist_utils.errors import InputError
 from mnist_utils.explain import (
     effective_receptive_field,
-    linear_probe,
-    means_of,
     pixels_holding,
     sharing_ties,
     spread,
@@ -89,25 +87,6 @@ def test_a_digit_s_effective_field_does_not_hang_on_the_last_bit(test_split):
         effective_receptive_field(model, x, layer="head") for x in (digits, digits + noise)
     )
     assert (one - other).abs().max() < 1e-3 * one.max()
-
-
-def test_a_probe_finds_what_is_linear_and_a_grid_what_a_mean_throws_away(test_split):
-    """A pixel lit left or right: the mean over the map is the same, that of its halves is not."""
-    labels = torch.arange(400) % 2
-    images = torch.zeros(400, 1, 6, 6)
-    images[torch.arange(400), 0, torch.arange(400) % 6, 5 * labels] = 1.0
-    model = nn.Sequential(nn.Conv2d(1, 2, 1), nn.ReLU())
-    nn.init.ones_(model[0].weight)
-    found = {}
-    for grid in (1, 3):
-        features = means_of(model, images, "1", grid)
-        assert features.shape == (400, 2 * grid**2)
-        answers = linear_probe(features, labels)(features).argmax(1)
-        found[grid] = (answers == labels).double().mean().item()
-    assert found == {1: 0.5, 3: 1.0}
-    model, digits = Model3().eval(), data.standardize(test_split.images[:50])
-    maps = model.block3(model.block2(model.pool(model.block1(digits))))
-    assert torch.allclose(means_of(model, digits, "block3"), maps.mean((2, 3)), atol=1e-5)
 
 
 def test_a_layer_or_a_unit_that_is_not_there_is_named():

@@ -3,6 +3,8 @@
 import re
 from dataclasses import fields
 
+import pytest
+
 from mnist_utils.config import TrainConfig, option_name
 from mnist_utils.train import options
 from mnist_utils.train.__main__ import main
@@ -10,7 +12,7 @@ from mnist_utils.train.__main__ import main
 SMALL = ("--epochs", 1, "--subset", 64, "--workers", 0, "--validation", 200)
 
 
-def test_bad_options_cost_one_line_and_write_nothing(refused, tmp_path):
+def test_bad_options_cost_one_line_and_write_nothing(refused, tmp_path, monkeypatch):
     for given, words in (
         (("--lr", "fast"), "--lr 'fast' is not a number"),
         (("--lr", "nan"), "--lr nan must be between"),
@@ -27,6 +29,7 @@ def test_bad_options_cost_one_line_and_write_nothing(refused, tmp_path):
         assert words in refused(main, "--out", tmp_path / "run", *SMALL, *given)
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "file").write_text("mine")
+    monkeypatch.setattr("mnist_utils.train.run.fit", lambda *_: pytest.fail("it trained"))
     assert "cannot write" in refused(main, "--out", tmp_path / "file", *SMALL)
     assert (tmp_path / "file").read_text() == "mine"
 
