@@ -1,5 +1,5 @@
 // The lab: an anywidget in JupyterLab, a module on a page without a kernel, a library in node.
-// The sections: 1 numbers of a design, 2 its PyTorch code, 3 forward and backward, 4 weights,
+// The sections: 1 numbers and address of a design, 2 its PyTorch code, 3 forward and backward, 4 weights,
 // 5 a drawing made a digit, 6 the bench, 7 the reader of drawn digits, 8 where it is mounted.
 
 // --- 1. A design's numbers: what `receptive` says of a chain of rows -----------------
@@ -17,6 +17,7 @@ export const KINDS = {
   linear: { out: 10 },
 };
 const MOST = 512;
+const DRAWS = 8; // of random weights, for an effective field
 
 // Why a row cannot follow a map of `channels` and `side`, in chains.problem_of's words; "" if it can.
 export function problemOf({ kind, ...own }, channels, side) {
@@ -104,6 +105,62 @@ export function pixelsRead(line) {
   const { pixels } = windowOf(line, Math.floor(line.side / 2));
   const box = pixels.at(-1) - pixels[0] + 1;
   return pixels.length < box ? [pixels.length ** 2, box ** 2] : null;
+}
+
+// A design in the notation that `chains.rows` reads, 16C5-MP2-16C3: each convolution there is without
+// bias and has BatchNorm and ReLU behind it, and GAP and a 1×1 convolution to ten logits end it. Any
+// other design begins with "=" and names every layer: 16c5 is a convolution alone (16c5u without
+// bias), BN, R, P1 a padding, X2 a crop, D0.05 dropout, GAP, 10L a dense layer.
+export function written(rows) {
+  const full = rows.map((row) => ({ kind: row.kind, ...KINDS[row.kind], ...row }));
+  const parts = [];
+  for (let i = 0; i < full.length; i++) {
+    const v = full[i];
+    const but = (name, usual, letter = name) => ((v[name] ?? usual) === usual ? "" : `${letter}${v[name]}`);
+    const conv = v.kind === "conv";
+    const rest = but("s", conv ? 1 : v.k) + but("p", 0) + but("d", 1) + but("groups", 1, "g");
+    const block = conv && !v.bias && full[i + 1]?.kind === "norm" && full[i + 2]?.kind === "relu";
+    if (block) i += 2;
+    parts.push(
+      {
+        conv: () => `${v.out}${block ? "C" : "c"}${v.k}${rest}${block || v.bias ? "" : "u"}`,
+        maxpool: () => `MP${v.k}${rest}`,
+        avgpool: () => `AP${v.k}${rest}`,
+        pad: () => (v.p < 0 ? `X${-v.p}` : `P${v.p}`),
+        dropout: () => `D${v.rate}`,
+        linear: () => `${v.out}L`,
+      }[v.kind]?.() ?? { norm: "BN", relu: "R", gap: "GAP" }[v.kind],
+    );
+  }
+  const plain = parts.slice(0, -2);
+  const usual = plain.length && plain.every((part) => /^(\d+C|[MA]P)[\dspd]+$/.test(part));
+  return usual && parts.slice(-2).join() === "GAP,10c1" ? plain.join("-") : `=${parts.join("-")}`;
+}
+
+// The rows of what `written` writes; null for anything else.
+export function readDesign(text) {
+  const rows = [];
+  for (const part of text.replace(/^=/, "").split("-")) {
+    const own = /^(?:(\d+)([Cc])|([MA])P)(\d+)(?:s(\d+))?(?:p(\d+))?(?:d(\d+))?(?:g(\d+))?(u?)$/.exec(part);
+    const other = /^(?:(BN|R|GAP)|([PXD])(\d*\.?\d+)|(\d+)L)$/.exec(part);
+    if (!own && !other) return null;
+    if (other) {
+      const [, word, letter, value, out] = other;
+      if (word) rows.push({ kind: { BN: "norm", R: "relu", GAP: "gap" }[word] });
+      else if (letter === "D") rows.push({ kind: "dropout", rate: Number(value) });
+      else if (letter) rows.push({ kind: "pad", p: letter === "X" ? -value : Number(value) });
+      else rows.push({ kind: "linear", out: Number(out) });
+      continue;
+    }
+    const [, out, letter, pool, ...rest] = own;
+    const [k, s, p, d, groups] = rest.map((v) => (v ? Number(v) : undefined));
+    const row = pool
+      ? { kind: pool === "M" ? "maxpool" : "avgpool", k, s: s ?? k, p }
+      : { kind: "conv", out: Number(out), k, s, p, d, groups, bias: letter === "c" && !own.at(-1) };
+    rows.push(JSON.parse(JSON.stringify(row))); // without what is undefined
+    if (letter === "C") rows.push({ kind: "norm" }, { kind: "relu" });
+  }
+  return text.startsWith("=") ? rows : [...rows, { kind: "gap" }, { kind: "conv", out: 10, k: 1 }];
 }
 
 // --- 2. The design as PyTorch code ----------------------------------------------------------------
@@ -493,6 +550,15 @@ const SETTINGS = {
   bias: ["bias", "bias"],
 };
 const RARE = ["d", "groups", "bias"]; // columns shown where they are used, or asked for
+// Heads of the columns that are counted, and whether a telephone has no room for them.
+const NUMBERS = [
+  ["map", false],
+  ["field", false],
+  ["jump", true],
+  ["start", true],
+  ["params", false],
+  ["mult-adds", true],
+];
 const NAMES = {
   conv: "convolution",
   norm: "BatchNorm",
@@ -537,12 +603,32 @@ function bench(model, about) {
   let timer = 0;
   let seen = null;
   let lines = [];
+  let [past, future, typed, pushed] = [[], [], "", 0]; // changes; the field typed into
   const body = h("tbody");
   const totals = h("p", { class: "totals", role: "status" });
   const source = h("p", { class: "source", role: "status" });
   const listing = h("pre", { tabindex: 0, role: "region", "aria-label": "the design as PyTorch code" });
   const canvas = h("canvas", { width: 320, height: 320, role: "img" });
   const told = h("p", { class: "told", role: "status" });
+  const undo = h("button", { type: "button", title: "Ctrl-Z", onclick: () => back(past, future) }, "Undo");
+  const redo = h("button", { type: "button", title: "Ctrl-Y", onclick: () => back(future, past) }, "Redo");
+  const link = h(
+    "button",
+    {
+      type: "button",
+      onclick: async () => {
+        history.replaceState(null, "", `#${written(rows())}`);
+        try {
+          await navigator.clipboard.writeText(location.href);
+          link.textContent = "Link copied";
+        } catch {
+          link.textContent = "The link is this page's address";
+        }
+        setTimeout(() => (link.textContent = "Copy link"), 2000);
+      },
+    },
+    "Copy link",
+  );
   const rare = h("input", { type: "checkbox", onchange: () => draw() });
   const effective = h("input", { type: "checkbox", checked: true, onchange: () => look() });
   const place = ["row", "column"].map((name, axis) =>
@@ -558,25 +644,44 @@ function bench(model, about) {
   // The last map before the mean: its window is the design's question.
   const question = (design) =>
     Math.max(0, design.findIndex(({ kind }) => kind === "gap" || kind === "linear") - 1);
-  function edit(next, focus) {
+  // A change that can be undone; what is typed into one field is one change.
+  function edit(next, focus, field = "") {
+    if (!field || field !== typed) past.push(rows());
+    [future, typed] = [[], field];
+    show(next, focus, field);
+  }
+  function show(next, focus, field) {
     at = Math.max(0, Math.min(at, next.length - 1));
     model.set("rows", next);
     model.set("version", model.get("version") + 1);
     model.save_changes();
+    if (!model.kernel && `#${written(next)}` !== address())
+      history[field && past.length === pushed ? "replaceState" : "pushState"](null, "", `#${written(next)}`);
+    pushed = past.length;
     unit = null;
     draw();
     if (focus) body.querySelector(focus)?.focus();
   }
+  function back(from, to) {
+    if (!from.length) return;
+    to.push(rows());
+    typed = "";
+    show(from.pop());
+  }
   function change(i, name, value) {
     at = i;
-    edit(rows().map((row, j) => (i === j ? { ...row, [name]: value } : row)));
+    edit(
+      rows().map((row, j) => (i === j ? { ...row, [name]: value } : row)),
+      "",
+      `${i} ${name}`,
+    );
   }
-  function move(i, by) {
+  function move(i, to) {
     const next = [...rows()];
-    const to = i + by;
-    if (to < 0 || to >= next.length) return;
-    [next[i], next[to]] = [next[to], next[i]];
+    if (i === to || to < 0 || to >= next.length) return;
+    next.splice(to, 0, ...next.splice(i, 1));
     at = to;
+    const by = Math.sign(to - i);
     edit(next, `tr:nth-child(${to + 1}) button[data-by="${by}"]`);
   }
   function remove(i) {
@@ -585,9 +690,28 @@ function bench(model, about) {
       `tr:nth-child(${Math.max(1, Math.min(i + 1, rows().length - 1))}) .remove`,
     );
   }
+  // The last row of the block that a convolution begins.
+  function end(i) {
+    const follows = ["norm", "relu", "dropout"];
+    while (follows.includes(rows()[i + 1]?.kind)) i++;
+    return i;
+  }
+  function repeat(i) {
+    const last = rows()[i].kind === "conv" ? end(i) : i;
+    const next = [...rows()];
+    next.splice(last + 1, 0, ...structuredClone(next.slice(i, last + 1)));
+    at = last + 1;
+    edit(next, `tr:nth-child(${at + 1}) .repeat`);
+  }
   function add(kind) {
     const next = [...rows()];
-    next.splice((at = next.length ? at + 1 : 0), 0, { kind, ...KINDS[kind] });
+    const like = next.slice(0, at + 1).findLast((row) => row.kind === "conv") ?? {};
+    const fresh = { kind, ...KINDS[kind] };
+    const block = [{ kind: "conv", ...KINDS.conv, ...(like.out && { out: like.out }), bias: false }];
+    block.push({ kind: "norm" }, { kind: "relu" });
+    if (kind === "conv" && "bias" in like) fresh.bias = like.bias;
+    if (kind === "block" && next.length) at = end(at);
+    next.splice((at = next.length ? at + 1 : 0), 0, ...(kind === "block" ? block : [fresh]));
     edit(next, `tr:nth-child(${at + 1}) button`);
   }
   function go(axis, value) {
@@ -636,21 +760,36 @@ function bench(model, about) {
         onfocusin: () => select(i),
         onclick: () => select(i),
         onkeydown: (event) => {
-          if (event.altKey && (event.key === "ArrowUp" || event.key === "ArrowDown")) {
-            event.preventDefault();
-            move(i, event.key === "ArrowUp" ? -1 : 1);
-          }
+          const by = { ArrowUp: -1, ArrowDown: 1 }[event.key];
+          if (!by || (!event.altKey && event.target.type === "number")) return;
+          event.preventDefault();
+          if (event.altKey) move(i, i + by);
+          else body.rows[i + by]?.querySelector(".look").focus();
+        },
+        ondragover: (event) => event.preventDefault(),
+        ondrop: (event) => {
+          event.preventDefault();
+          move(Number(event.dataTransfer.getData("text")), i);
         },
       },
-      h("th", { scope: "row" }, button(`${i + 1}`, "look at", { class: "look" })),
+      h(
+        "th",
+        {
+          scope: "row",
+          draggable: "true",
+          ondragstart: (event) => event.dataTransfer.setData("text", i),
+        },
+        button(`${i + 1}`, "look at", { class: "look" }),
+      ),
       h("td", { class: "kind" }),
       ...settings,
-      ...Array.from({ length: 6 }, () => h("td", { class: "number" })),
+      ...NUMBERS.map(([, wide]) => h("td", { class: wide ? "number wide" : "number" })),
       h(
         "td",
         { class: "buttons" },
-        button("↑", "move up", { "data-by": -1, onclick: () => move(i, -1) }),
-        button("↓", "move down", { "data-by": 1, onclick: () => move(i, 1) }),
+        button("↑", "move up", { "data-by": -1, onclick: () => move(i, i - 1) }),
+        button("↓", "move down", { "data-by": 1, onclick: () => move(i, i + 1) }),
+        button("+", "repeat", { class: "repeat", onclick: () => repeat(i) }),
         button("×", "remove", {
           class: "remove",
           onclick: (event) => {
@@ -689,7 +828,9 @@ function bench(model, about) {
       const tr = body.rows[i];
       const line = lines[i];
       const values = whole(row);
-      tr.cells[1].textContent = NAMES[row.kind] + (row.kind === "dropout" ? ` ${values.rate}` : "");
+      const more = row.kind === "dropout" ? ` ${values.rate}` : values.bias === false ? ", no bias" : "";
+      tr.cells[1].textContent = NAMES[row.kind] + more;
+      tr.cells[1].dataset.short = row.kind;
       for (const input of tr.querySelectorAll("input")) {
         const value = values[input.dataset.name];
         if (input.type === "checkbox") input.checked = value;
@@ -712,6 +853,8 @@ function bench(model, about) {
     });
     const used = design.some((row) => (row.d ?? 1) > 1 || (row.groups ?? 1) > 1);
     body.parentElement.classList.toggle("brief", !(rare.checked || used));
+    undo.disabled = !past.length;
+    redo.disabled = !future.length;
     mark();
     totals.textContent = summary(design);
     confirm();
@@ -815,33 +958,25 @@ function bench(model, about) {
     // weights that belong to this very design
     return about.trained.find((network) => same(network.rows.map(whole), rows().map(whole)));
   }
-  function measure() {
-    // the effective field: the mean of squared gradients
+  // The effective field: the mean of squared gradients, of as many draws of weights on any machine.
+  function measure(asked = key(), weight = new Float64Array(784), draws = 0) {
+    if (asked !== key() || !effective.checked) return;
     const network = trained();
     const design = rows();
-    const image = standardised(about.digits[digit]);
-    const weight = new Float64Array(784);
-    const began = performance.now();
-    let draws = 0;
-    do {
-      const tensors = network ? network.tensors : randomWeights(design, 1 + draws);
-      gradient(design, tensors, image, at, unit).forEach((v, i) => {
-        weight[i] += v * v;
-      });
-      draws += 1;
-    } while (!network && draws < 20 && performance.now() - began < (draws < 4 ? 400 : 80));
+    const tensors = network ? network.tensors : randomWeights(design, 1 + draws);
+    gradient(design, tensors, standardised(about.digits[digit]), at, unit).forEach((v, i) => {
+      weight[i] += v * v;
+    });
+    if (!network && draws + 1 < DRAWS) {
+      timer = setTimeout(measure, 0, asked, weight, draws + 1); // the page may answer in between
+      return;
+    }
     const sorted = [...weight].sort((a, b) => b - a);
     const all = sorted.reduce((a, b) => a + b, 0);
     let half = 0;
     for (let sum = 0; sum < all / 2; half++) sum += sorted[half];
-    seen = {
-      key: key(),
-      weight,
-      half,
-      whose: network
-        ? `weights of ${network.name}, on this digit`
-        : `random weights, mean of ${draws} draw${draws > 1 ? "s" : ""}`,
-    };
+    const whose = network ? `weights of ${network.name}, on this digit` : `random weights, mean of ${DRAWS} draws`;
+    seen = { key: asked, weight, half, whose };
     look();
   }
   canvas.addEventListener("click", (event) => {
@@ -859,7 +994,7 @@ function bench(model, about) {
   });
 
   const presets = [["", "choose …"], ...Object.keys(about.presets).map((name) => [name, name])];
-  let adding = "conv";
+  let adding = "block";
   const copied = h("span", { role: "status" });
   const copy = h(
     "button",
@@ -881,9 +1016,7 @@ function bench(model, about) {
     ...Object.entries(SETTINGS).map(([name, [head, spoken]]) =>
       h("th", { scope: "col", title: spoken, class: RARE.includes(name) ? "rare" : "" }, head),
     ),
-    ...["map", "field", "jump", "start", "params", "mult-adds"].map((head) =>
-      h("th", { scope: "col" }, head),
-    ),
+    ...NUMBERS.map(([head, wide]) => h("th", { scope: "col", class: wide ? "wide" : "" }, head)),
   ];
   const root = h(
     "div",
@@ -901,6 +1034,8 @@ function bench(model, about) {
           }
         }),
         h("label", {}, rare, " dilation, groups, bias"),
+        h("span", {}, undo, " ", redo),
+        model.kernel ? "" : link,
       ),
       h(
         "div",
@@ -928,7 +1063,7 @@ function bench(model, about) {
         { class: "bar" },
         choice(
           "New row",
-          Object.keys(KINDS).map((kind) => [kind, NAMES[kind]]),
+          [["block", "convolution, BatchNorm, ReLU"], ...Object.keys(KINDS).map((kind) => [kind, NAMES[kind]])],
           (kind) => {
             adding = kind;
           },
@@ -974,10 +1109,23 @@ function bench(model, about) {
       draw();
     }
   });
+  root.addEventListener("keydown", (event) => {
+    const letter = (event.ctrlKey || event.metaKey) && !event.altKey && event.key.toLowerCase();
+    if (letter !== "z" && letter !== "y") return;
+    event.preventDefault();
+    if (letter === "y" || event.shiftKey) back(future, past);
+    else back(past, future);
+  });
+  if (!model.kernel)
+    addEventListener("popstate", () => {
+      const next = readDesign(address().slice(1));
+      if (next && !same(next.map(whole), rows().map(whole))) edit(next);
+    });
   at = question(rows());
   draw();
   return root;
 }
+const address = () => decodeURIComponent(location.hash);
 
 function paint(pen, image, edge, cell) {
   image.forEach((v, i) => {
@@ -1296,7 +1444,7 @@ function render({ model, el }) {
   const note = h(
     "p",
     { class: "note" },
-    "The window is what a unit of the marked row can see; orange shows what counts for it. Alt with ↑ or ↓ moves a row.",
+    "The window is what a unit of the marked row can see; orange shows what counts for it. ↑ and ↓ walk through the rows; with Alt, or dragged, a row moves.",
   );
   const credit = h("p", { class: "note" }, "Digits: MNIST, by Yann LeCun and Corinna Cortes, CC BY-SA 3.0.");
   el.append(
@@ -1318,7 +1466,7 @@ function render({ model, el }) {
 }
 export function standalone(el, about, rows) {
   // a page without a kernel: the model is an object
-  const state = { about, rows, version: 0, numbers: null };
+  const state = { about, rows: readDesign(address().slice(1)) ?? rows, version: 0, numbers: null };
   render({
     el,
     model: {

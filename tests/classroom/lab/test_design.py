@@ -127,3 +127,18 @@ def test_forward_and_backward_are_torch_s(sound, javascript):
         for (rows, *_), *both in zip(given, javascript(function, given), expected, strict=True):
             ours, theirs = (torch.tensor(values, dtype=torch.float32) for values in both)
             torch.testing.assert_close(ours, theirs, rtol=rtol, atol=1e-5, msg=str(rows))
+
+
+NOTATIONS = ["16C5-MP2-16C3", "8C3p1-AP3s2p1-4C3d2-4C1", "8C3s2"]
+
+
+def test_a_design_s_address_gives_its_rows_back_and_a_plain_one_is_chains_own(designs, javascript):
+    again = "(rows, lab) => lab.readDesign(lab.written(rows))"
+    full = [[chains.KINDS[row["kind"]] | row for row in rows] for rows in designs]
+    read = javascript(again, designs)
+    assert [[chains.KINDS[row["kind"]] | row for row in rows] for rows in read] == full
+    plain = [chains.rows(text) for text in NOTATIONS]
+    assert javascript("(text, lab) => lab.readDesign(text)", NOTATIONS) == plain
+    assert javascript("(rows, lab) => lab.written(rows)", plain) == NOTATIONS
+    odd = ["", "results", "16C", "=16C5-what", "16C5--MP2", "-"]
+    assert javascript("(text, lab) => lab.readDesign(text)", odd) == [None] * len(odd)

@@ -94,6 +94,44 @@ def test_rows_are_added_moved_and_removed_to_the_last_by_mouse_and_by_keyboard(p
     assert table(page) == [["16×26×26", "3", "1", "1", "160", "97,344"]]
 
 
+def test_a_field_of_22_pixels_with_6000_parameters_takes_four_actions(page):
+    page.get_by_label("channels out of row 5").fill("10")
+    for row in (5, 8, 11):
+        page.get_by_role("button", name=f"repeat row {row}", exact=True).click()
+    assert "4,762 parameters" in page.inner_text(".totals")
+    assert "sees 22 of 28 pixels" in page.inner_text(".totals")
+    assert page.url.endswith("#16C5-MP2-10C3-10C3-10C3-10C3")
+
+
+def test_a_design_is_remembered_undone_and_sent_as_a_link(page):
+    kinds = page.locator(".bench tbody td.kind")
+    first = kinds.all_inner_texts()
+    out = page.get_by_label("channels out of row 1", exact=True)
+    page.get_by_role("button", name="look at row 5", exact=True).click()
+    page.get_by_role("button", name="Add below").click()  # a block, of as many channels
+    assert page.url.endswith("#16C5-MP2-16C3-16C3")
+    out.fill("1")
+    out.fill("12")  # typed: one change
+    page.reload()
+    assert kinds.count() == len(first) + 3
+    assert out.input_value() == "12"
+    page.go_back()
+    assert out.input_value() == "16"
+    page.get_by_role("button", name="look at row 1", exact=True).click()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Alt+ArrowDown")
+    assert "=16c5u-R-BN" in page.url
+    page.keyboard.press("Control+z")
+    assert page.url.endswith("#16C5-MP2-16C3-16C3")
+    page.get_by_role("button", name="Redo").click()
+    assert "=16c5u-R-BN" in page.url
+    page.get_by_role("button", name="Undo").click()
+    page.locator(".bench tbody th").nth(3).drag_to(page.locator(".bench tbody td.kind").first)
+    assert kinds.all_inner_texts()[0] == "max pool"
+    page.get_by_label("bias of row 2", exact=True).evaluate("e => e.click()")
+    assert kinds.all_inner_texts()[1] == "convolution"  # it said "no bias"
+
+
 def test_a_design_that_does_not_fit_is_explained(page):
     begin_with(page, MODEL3)
     page.get_by_label("kernel size of row 26").fill("9")
