@@ -340,7 +340,7 @@ def work(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def graded(tmp_path_factory, work):
+def graded(tmp_path_factory, work, walled):
     """The whole class, graded in one go, each as soon as it is ready."""
     place, ready = tmp_path_factory.mktemp("class"), []
     for name, (files, _) in CLASS.items():
@@ -400,7 +400,9 @@ def test_a_process_that_does_not_end_is_ended(line, words, walled, tmp_path, mon
     assert not running(str(tmp_path))
 
 
-def test_marking_that_takes_too_long_is_ended_and_costs_nobody_else(tmp_path, monkeypatch, work):
+def test_marking_that_takes_too_long_is_ended_and_costs_nobody_else(
+    tmp_path, monkeypatch, work, walled
+):
     def endless(evidence, rubric):
         while True:
             pass
@@ -642,7 +644,7 @@ def test_an_archive_writes_nothing_outside_its_own_folder(tmp_path, work):
     assert "is missing" in grading.submission.read(tmp_path / "d.zip").problems["model.py"]
 
 
-def test_behind_the_wall_nothing_can_be_mounted(tmp_path, work):
+def test_behind_the_wall_nothing_can_be_mounted(tmp_path, work, walled):
     """A namespace of one's own would be a place for more files than the wall allows."""
     (tmp_path / "model.py").write_text(
         "import ctypes, errno, os\nsystem = ctypes.CDLL(None, use_errno=True)\n"
@@ -654,13 +656,11 @@ def test_behind_the_wall_nothing_can_be_mounted(tmp_path, work):
         "raise ValueError('nothing')\n"
     )
     tmp_path.chmod(0o755)
-    if not wall.stands():
-        pytest.skip("no wall here")
     said = wall.run(grading.SPEC, [str(tmp_path), *MODELS], threading.Event(), shown=[tmp_path])
     assert "ValueError: nothing" in said.output.decode(), said
 
 
-def test_a_page_that_cannot_be_written_is_not_the_class_s_end(tmp_path, work):
+def test_a_page_that_cannot_be_written_is_not_the_class_s_end(tmp_path, work, walled):
     for name in ("a" * 250, "ü" * 120, "b"):
         (tmp_path / "class" / name).mkdir(parents=True)
     said = []

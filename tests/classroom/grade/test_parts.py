@@ -346,7 +346,7 @@ def test_accuracy_is_the_mean_over_seeds_and_last_epochs(trainings, points, word
     assert any(one in mark.message for one in word.split("|"))
 
 
-def test_the_template_runs_and_says_what_is_still_to_write(tmp_path):
+def test_the_template_runs_and_says_what_is_still_to_write(tmp_path, walled):
     options = grading.Options(quick=True, kept=tmp_path)
     (found,) = grading.grade([TEMPLATE], rubric.read(), options)
     assert found.points == 0
@@ -376,7 +376,7 @@ def test_bad_input_is_one_line(arguments, word, refused):
     assert word in refused(main, *arguments)
 
 
-def test_a_training_that_is_stored_is_not_run_again_and_ctrl_c_loses_nothing(tmp_path):
+def test_a_training_that_is_stored_is_not_run_again_and_ctrl_c_loses_nothing(tmp_path, walled):
     shutil.copytree(GOOD, tmp_path / "anna")
     mine = rubric.DEFAULT.read_text().replace("epochs = 15 ", "epochs = 1 ")
     mine = mine.replace("last_epochs = 3", "last_epochs = 1").replace("seeds = 3", "seeds = 2")
