@@ -585,6 +585,16 @@ function h(tag, attributes = {}, ...children) {
   element.append(...children);
   return element;
 }
+function svg(tag, attributes = {}, ...children) {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else element.setAttribute(name, value);
+  }
+  element.append(...children);
+  return element;
+}
+const radius = (size) => Math.max(1.5, 1.2 * Math.log2(size / 600));
 // A list to choose from; `options` are [value, text] each.
 function choice(label, options, onchange, first = options[0][0]) {
   const list = h(
@@ -608,6 +618,8 @@ function bench(model, about) {
   const totals = h("p", { class: "totals", role: "status" });
   const source = h("p", { class: "source", role: "status" });
   const listing = h("pre", { tabindex: 0, role: "region", "aria-label": "the design as PyTorch code" });
+  const chart = svg("svg", { viewBox: "-8 0 330 194", role: "img", class: "chart" });
+  const caption = h("p", { class: "note" });
   const canvas = h("canvas", { width: 320, height: 320, role: "img" });
   const told = h("p", { class: "told", role: "status" });
   const undo = h("button", { type: "button", title: "Ctrl-Z", onclick: () => back(past, future) }, "Undo");
@@ -857,6 +869,7 @@ function bench(model, about) {
     redo.disabled = !future.length;
     mark();
     totals.textContent = summary(design);
+    here(design);
     confirm();
     listing.textContent = code(design);
     look();
@@ -871,8 +884,52 @@ function bench(model, about) {
     return `${sum("parameters")} parameters, ${sum("macs")} multiply-adds for a digit.${sees} ${expectation(design)}`;
   }
   function expectation(design) {
+    const is = (name) => same(about.presets[name].map(whole), design.map(whole));
+    const preset = Object.keys(about.known).find(is);
+    if (preset) return `Measured: ${about.known[preset]}.`;
+    const [, , accuracy, n] = about.measured[written(design)] ?? [];
+    const own = accuracy ? `Measured: ${percent(accuracy)}, n = ${n}. ` : "";
+    return `${own}Expected accuracy: ${expected(design, about.sweep).text}`;
+  }
+  // Where the design lies among the measured networks: field, accuracy, and the larger the dot the
+  // more parameters. A dot is clicked to take its design.
+  function here(design) {
+    const networks = Object.entries(about.measured);
+    const x = (field) => 34 + ((field - 4) * 280) / 38;
+    const y = (accuracy) => 176 - 48 * Math.log(0.15 / Math.max(1 - accuracy, 0.0048));
+    const tick = (text, at) => svg("text", at, text);
+    const dots = networks.map(([notation, [field, size, accuracy, n]]) =>
+      svg(
+        "circle",
+        { cx: x(field), cy: y(accuracy), r: radius(size), onclick: () => edit(readDesign(notation)) },
+        svg("title", {}, `${notation}: ${number(size)} parameters, ${percent(accuracy)}, n = ${n}`),
+      ),
+    );
+    const end = design.findIndex(({ kind }) => kind === "gap");
+    const line = lines[end - 1];
     const found = expected(design, about.sweep);
-    return `Expected accuracy: ${found.text}`;
+    const size = lines.reduce((sum, { parameters }) => sum + parameters, 0);
+    const bar = (low, high) => svg("line", { class: "own", x1: x(line.field), x2: x(line.field), y1: low, y2: high });
+    const own = found.mean
+      ? [
+          bar(y(found.low), y(found.high)),
+          svg("circle", { class: "own", cx: x(line.field), cy: y(found.mean), r: radius(size) }),
+        ]
+      : line?.field <= 42
+        ? [bar(8, 176)]
+        : [];
+    chart.replaceChildren(
+      ...[0.9, 0.95, 0.98, 0.99, 0.995].map((v) => tick(`${100 * v}%`, { x: 30, y: y(v) + 4, "text-anchor": "end" })),
+      ...[10, 20, 30, 40].map((v) => tick(v, { x: x(v), y: 190, "text-anchor": "middle" })),
+      svg("path", { d: "M34 8V176H318" }),
+      ...dots,
+      ...own,
+    );
+    const where = found.mean
+      ? `the orange one is your design, with its interval`
+      : "of such a design nothing can be expected";
+    caption.textContent = `Accuracy against receptive field in pixels, ${networks.length} measured networks, larger dots for more parameters; ${where}. Click a dot to take its design.`;
+    chart.setAttribute("aria-label", caption.textContent);
   }
   function confirm() {
     // what describe says, if the kernel has answered for this very version
@@ -1094,6 +1151,7 @@ function bench(model, about) {
         h("label", {}, effective, " effective field"),
       ),
       told,
+      h("div", {}, chart, caption),
     ),
   );
   model.on?.("change:numbers", confirm);

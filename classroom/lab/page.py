@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import nn
 
 from classroom.lab.design import base64, rows_of, weights_of
-from classroom.lab.expect import surface
+from classroom.lab.expect import alike, surface
 from mnist_utils import data, models, results
 from receptive import describe
 
@@ -40,6 +40,26 @@ PRESETS = {
     "dilated by 2": lambda: models.build("FieldNet18Dilated"),
 }
 
+# Those that were measured -> where. The others' accuracy is expected of what is like them.
+KNOWN = {
+    "Model 1 of the ladder": "ladder/Model1",
+    "Model 2": "ladder/Model2",
+    "Model 3, the source's": "recipes/reference_batch",
+    "CourseNet": "recipes/course",
+    "dilated by 2": "fields/FieldNet18Dilated",
+}
+
+
+def _known(name: str) -> str:
+    """An accuracy with its interval, n, and how it was measured."""
+    row, config = results.summary(name), results.read(name)["config"]
+    low, high = row["of_both"] or row["of_seeds"]
+    digits = f"{config['validation']:,} held-out" if config["validation"] else "the test"
+    return (
+        f"{100 * row['mean']:.2f} ± {50 * (high - low):.2f}% on {digits} digits, n = {row['n']}, "
+        f"{row['epochs']} epochs"
+    )
+
 
 def about(own: nn.Module | None = None) -> dict:
     """What the page needs besides its script: presets, weights, a digit of each kind, the sweep.
@@ -59,6 +79,11 @@ def about(own: nn.Module | None = None) -> dict:
         "digits": [base64(split.images[i].numpy()) for i in first],
         "labels": list(range(10)),
         "sweep": surface(),
+        "known": {preset: _known(name) for preset, name in KNOWN.items()},
+        "measured": {
+            n.notation: [n.field, n.parameters, round(n.accuracy, 4), len(n.accuracies)]
+            for n in alike()
+        },
     }
 
 

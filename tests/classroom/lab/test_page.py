@@ -3,8 +3,9 @@
 import pytest
 from gates import gate
 
+from classroom.lab import expect
 from classroom.lab import page as lab_page
-from mnist_utils import models
+from mnist_utils import models, results
 from mnist_utils.files import ROOT
 from receptive import describe
 
@@ -200,3 +201,20 @@ def test_without_a_script_the_table_is_there(chromium, address):
     page.goto(address)
     assert "2,938 parameters" in page.inner_text("main")
     context.close()
+
+
+def test_a_measured_network_shows_its_measurement_and_a_dot_is_taken_by_a_click(page):
+    dots = page.locator(".chart circle:not(.own)")
+    assert dots.count() == len(expect.alike())
+    begin_with(page, "CourseNet")
+    row = results.summary("course")
+    said = f"Measured: {100 * row['mean']:.2f} ± 0.11% on the test digits, n = {row['n']}"
+    assert said in page.inner_text(".totals")
+    assert "nothing can be expected" in page.locator(".chart").get_attribute("aria-label")
+    one = expect.alike()[7]
+    page.locator(".chart circle", has_text=f"{one.notation}:").evaluate(
+        "e => e.dispatchEvent(new Event('click'))"
+    )
+    assert page.url.endswith(f"#{one.notation}")
+    assert f"Measured: {100 * one.accuracy:.1f}%, n = 3. Expected" in page.inner_text(".totals")
+    assert page.locator(".chart circle.own").count() == 1
