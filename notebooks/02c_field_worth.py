@@ -93,12 +93,12 @@ print(f"uncropped → cropped, all else equal, n = 5: errors left {crop}")
 assert 0.8 < crop.low < 1 < crop.high < 1.2
 
 # %% [markdown]
-# They are read *better*. (Why, we did not ask: they may differ in size or place. Cropping costs nothing over all digits.) So
+# They are read *better*. (We did not ask why: they may differ in size or place. Over all digits, cropping costs nothing.) So
 # "a unit must see the whole digit" is no law.
 #
 # ## Seen is not used
 #
-# From a corner pixel one route leads to a logit, from a pixel in the middle very many. So the weight of the pixels is a
+# From a corner pixel one route leads to a logit; from a pixel in the middle, very many do. So the weight of the pixels is a
 # bump, the **effective receptive field** (Luo et al. 2016). Its width σ is the standard deviation of where the weight
 # lies; for equal weights, and a mean for each pool, σ² = Σ jump²·(k² − 1)/12 over the layers. With four times as many 3×3
 # layers the field grows about fourfold, the bump twofold, as the *root* of the depth:
@@ -142,7 +142,7 @@ plots.keep(
 # |---|---|
 # | Model1 | one pool, and a dense head, which holds more than half of the parameters |
 # | Model2 | GAP and a 1×1 convolution in place of the dense head, fewer channels |
-# | Model3 | Model2 with BatchNorm, Dropout and three layers more |
+# | Model3 | Model2 with BatchNorm, Dropout and three more layers |
 # | Model2Dense | Model2 with the dense head again |
 # | Model2BatchNorm | Model2 with BatchNorm after each ReLU |
 
@@ -164,9 +164,9 @@ for name in ("Model1", "Model2", "Model3", "Model2Dense", "Model2BatchNorm"):
 assert two < three < one
 
 # %% [markdown]
-# Model3 sees more than Model2 and reads better. But BatchNorm, Dropout and three layers more came with the field; Model1
+# Model3 sees more than Model2 and reads better. But BatchNorm, Dropout and three more layers came with the field; Model1
 # sees no more than Model2 and is the best; and either control brings back most of the three points at 14 pixels. What
-# the field is worth the ladder does not show.
+# the field is worth, the ladder does not show.
 #
 # ## A picture that tempts
 #
@@ -222,7 +222,7 @@ for notation in ("44C5-MP2-44C3", "40C5-MP2-40C3-40C1-40C1"):
 # | B | the pools stand earlier, or are wider | depth, every layer, parameters | map, multiply-adds, how much is pooled |
 # | C | dilation, without holes | depth, every layer, parameters, map, multiply-adds | padding, how densely a layer reads |
 #
-# None of these side effects is common to all three. **So what all three ways agree on is hardly one of them.** (The three
+# None of these side effects is common to all three. **So what all three ways agree on is unlikely to be one of them.** (The three
 # share some networks, the digits, the recipe and its one rate: they are not three independent experiments.) There are 42 networks
 # of 3,000 parameters and 42 of 19,000 (n = 3). First some with four convolutions and 3,000 parameters:
 
@@ -271,7 +271,7 @@ for size in factorial.SIZES:
 #
 # ## Depth, and width
 #
-# The other way round: two 1×1 convolutions more leave field, map and all other kernels as they are; the width shrinks a
+# The other way round: two more 1×1 convolutions leave field, map and all other kernels as they are; the width shrinks a
 # little, to keep the parameters equal. **What do they bring, from two convolutions to four, and from four to six?**
 
 # %%
@@ -286,7 +286,7 @@ for size in (3_000, 19_000):
         print(f"{words}, pairs: {left.pairs}, errors left {left}")
 
 # %% [markdown]
-# From two to four, two errors in five go; from four to six none, and at 3,000 parameters a few come back. Then width: the same chains with two and a half times the channels, six
+# From two to four, two errors in five go; from four to six, none, and at 3,000 parameters a few come back. Then width: the same chains with two and a half times the channels, six
 # times the parameters. All three, in way A:
 
 # %%
@@ -297,7 +297,7 @@ for depth in (2, 4):
             print(f"{depth} convolutions, field {field}: {results.line(row[field])}")
 
 # %% [markdown]
-# Begin at 95.95%. A field of 22 takes half of the errors, two convolutions more take two in five, six times the parameters
+# Begin at 95.95%. A field of 22 takes half of the errors, two more convolutions take two in five, six times the parameters
 # take half; and given four convolutions, width more than buys back a small field. But field and depth cost no parameters,
 # and width is paid for. **They come first not because they bring more, but because they are free.**
 #
@@ -377,7 +377,7 @@ plots.keep(
 # layer is asked for a mean. A probe shows where in a network the work is done, not what a field is worth.
 #
 # Layers that add nothing to a probe are *unproductive* (Richter et al. 2021). Here the grid gains nothing behind 28
-# pixels, the mean nothing behind 44. So cut them, train anew, and then give the parameters back as width:
+# pixels, the mean nothing behind 44. So cut them, train again, and then give the parameters back as width:
 
 # %%
 for name, field in TOO_LARGE.items():

@@ -205,7 +205,7 @@ for kind in ("constant", "step"):
 # uncertainty of choosing each rate by one seed is not included. The step schedule lies one error below the constant rate.
 #
 # Mind what was compared: *finished* trainings, each at its own rate. Half of a cycle must not be judged, for its rate is
-# still high. And look at the table of five epochs again: whoever compares at the one rate 0.001, the source's, finds the
+# still high. And look at the table of five epochs again: those who compare at the single rate 0.001, the source's, find the
 # constant rate ahead (seed 0; and so at each of the four budgets), and at 0.1 one cycle has a third of its errors.
 #
 # ## An average in place of annealing?

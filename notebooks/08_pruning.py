@@ -164,12 +164,12 @@ plots.keep(
 # %% [markdown]
 # Training again helps from nine tenths on, where the errors are twice those of the whole head in place of five
 # times. One often reads that nine weights in ten are superfluous; of this head, cut at once and trained again this
-# briefly, it is rather one in two. (Three seeds; the picture is cut at 5%. The first row, where no weight was cut,
+# briefly, it is more like one in two. (Three seeds; the picture is cut at 5%. The first row, where no weight was cut,
 # shows what two epochs on few digits do by themselves.)
 #
 # ## Zeros are not bytes, and not speed
 #
-# "Ten times smaller", one reads of a network nine tenths of whose weights are zero. **How many bytes does its head
+# "Ten times smaller", one reads of a network with nine tenths of its weights at zero. **How many bytes does its head
 # take, and how many times faster does it answer?**
 
 # %%
@@ -220,7 +220,7 @@ for name, group in (("CourseNet", whole), ("larger scales", left)):
     print(f"{name:16} {parameters:,} parameters, {found} errors of 5,000")
 
 # %% [markdown]
-# It has to be trained on: 20 epochs more, by the same recipe (`python -m tools.reproduce pruning/pruned`).
+# It needs more training: 20 more epochs, by the same recipe (`python -m tools.reproduce pruning/pruned`).
 # The usual report ends here, with a table of "before" and "after". But what would the *same small network* have
 # reached, had it been trained from scratch for as long, 40 epochs? And SmallNet, which was designed for this size,
 # by its own recipe, in as many? **Order the three.** (± is the standard deviation of the seeds.)
@@ -243,7 +243,7 @@ print(results.compared(asked))
 # %% [markdown]
 # (Here ± is half of Welch's 95% interval of the difference. No star: none has p < .05, corrected for asking three times.)
 #
-# 34.2 errors each, on average: what the large network had learnt shows no gain after 20 epochs more, to within 7 errors
+# 34.2 errors each, on average: what the large network had learnt shows no gain after 20 more epochs, to within 7 errors
 # of 34 either way. Liu et al. found the same on larger networks (2019). Nor did it save time: the large network had
 # to be trained first. (The pruned one went through a second cycle of the learning rate, from its top; a gentler one
 # might forget less, and was not tried. The one from scratch had a single cycle of 40 epochs.) SmallNet came out
@@ -253,7 +253,7 @@ print(results.compared(asked))
 # ## Fewer bits
 #
 # A third way leaves every weight where it is and writes it down in fewer bits. **Quantisation** rounds the weights of
-# each filter to a whole number of steps; with 8 bits there are 127 steps to either side of zero. One number more for
+# each filter to a whole number of steps; with 8 bits there are 127 steps to either side of zero. One more number for
 # each filter says how large a step is. That is how networks get onto the chips of watches and doorbells, whose memory
 # is counted in kilobytes. No training follows. **With how many bits a weight do CourseNet's errors double?**
 
@@ -304,8 +304,8 @@ assert 1.4 < means[4] / statistics.mean(plain) < 2.2
 assert means[3] > 200
 
 # %% [markdown]
-# Down to five or six bits nothing is lost that five networks could show; with four there are half as many errors again,
-# and with three the network is gone. Six bits make 5 kilobytes of a network that errs on 22 of 5,000 digits. All of it is for
+# Down to five or six bits, nothing is lost that five networks could show; with four, there are half as many errors again,
+# and with three, the network is gone. Six bits make 5 kilobytes of a network that errs on 22 of 5,000 digits. All of it comes for
 # nothing, no training, no data: **of the three ways to make this network smaller, rounding is the cheapest by far.**
 #
 # Two things are left out. Here only weights are rounded; a chip without floating point rounds the maps as well. And
@@ -315,7 +315,7 @@ assert means[3] > 200
 # ## The frontier
 #
 # Networks that this course has trained on the same 55,000 digits and judged on the same 5,000: their errors against
-# their parameters, both axes logarithmic. The *frontier* are those that no smaller network matches. **Which are
+# their parameters, both axes logarithmic. The *frontier* consists of those that no smaller network matches. **Which are
 # they?** The bar is
 # Student's 95% interval of the mean over seeds, three to five of each. Not only the networks differ: those of notebook 2c
 # (Model1, Model2 with its variants) and five of one budget, unlabelled, were trained for four epochs, `fast` for six,

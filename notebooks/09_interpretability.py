@@ -99,9 +99,9 @@ plots.keep(
 #
 # ## Class activation: a mean that is exact
 #
-# Model3 ends in a mean over 3×3 units and a linear head. Both are sums, so that they may change places: apply
+# Model3 ends in a mean over 3×3 units and a linear head. Both are sums, so they may change places: apply
 # the head to each of the nine units first, and the mean of the nine results is the logit. The nine numbers
-# are called a **class activation map** (Zhou et al. 2016). The equality is exact, but for rounding:
+# are called a **class activation map** (Zhou et al. 2016). The equality is exact, up to rounding:
 
 # %%
 activation = explain.class_activation(network, images, maps="block3", head="head")
@@ -141,7 +141,7 @@ plots.keep(
 
 # %% [markdown]
 # Four pixels: the nine centres lie in the middle of the image, and each unit sees 24 pixels around its own. The
-# blow-up looks like a map of the image and is none. **The mean is exact; the place is not.**
+# blow-up looks like a map of the image, but it is not one. **The mean is exact; the place is not.**
 #
 # ## Four pictures of pixels
 #
@@ -204,7 +204,7 @@ plots.keep(
 # %% [markdown]
 # ## Does it know what the network knows?
 #
-# A picture that explains a network should be another one for another network (Adebayo et al. 2018). So draw the
+# A picture that explains a network should differ for a different network (Adebayo et al. 2018). So draw the
 # same for networks with random weights, and compare by Spearman's **rank correlation**: 1 is the same order of
 # pixels, 0 has nothing in common. Over the whole image first, by strength, as is often done. And as a check of
 # the check: what do two sets of *random numbers* get, put on the ink of the same digits? **Guess.**
@@ -250,7 +250,7 @@ for name, agreed in whole.items():
 print(f"{'random numbers':21} {agreement(*dice):5.2f}")
 
 # %% [markdown]
-# Two pictures seem to be the same for every network, 0.99. But so are dice! Most of the image is black, and
+# Two pictures seem to be the same for every network, 0.99. But so do dice! Most of the image is black, and
 # there a picture that multiplies by the digit is 0, whatever the network; that alone makes the correlation.
 # (60 digits, the range over three random networks.) **A test must be tested, too.** So ask again, on the ink
 # alone, and with the sign:
@@ -262,7 +262,7 @@ for name, agreed in within.items():
 
 # %% [markdown]
 # Nothing is left: which ink speaks for the answer, and which against, depends on what was learnt, in all three
-# pictures that have a sign. Of saliency a little is left. Any network, trained or not, looks less to the border; so
+# pictures that have a sign. Of saliency, a little is left. Any network, trained or not, looks less to the border; so
 # compare once more only ink that lies equally far from the middle, in a ring two pixels wide:
 
 # %%
@@ -424,7 +424,7 @@ assert all(
 )
 
 # %% [markdown]
-# Other networks' pictures take nearly as much from Model3 as its own: three gaps of a few points, none beyond chance.
+# Other networks' pictures take nearly as much from Model3 as its own: three gaps of a few points, none of which can be distinguished from chance.
 # So what occlusion names is, for the most part, **the digit's**: where a seven's stroke must be for it to be a
 # seven. A picture that explains one network would have to beat those of its neighbours, and this one does not.
 #
@@ -470,7 +470,7 @@ for name, picture in (
 # - Occlusion did most: with two fifths of the ink gone, less than half of the digits were read as before. But pictures
 #   made from other networks did as well: it names the ink that makes the digit, for all of them.
 # - Where there is no ink, three of the four pictures are blind, and the network is not.
-# - One trained network and 200 digits: what is true of Model3's pictures may not be so of another's.
+# - One trained network and 200 digits: what is true of Model3's pictures may not be true of another's.
 #
 # Your turn: [exercises](exercises/09_interpretability.ipynb), nine cells, and what dice agree on.
 #

@@ -95,7 +95,7 @@ print(f"that is {share:.0%} of their errors; your guess: {guess or '–'}%")
 # %% [markdown]
 # Both intervals are Student's t over the three, for other seeds on these digits, and as wide as three values make
 # them. Ensembles differ by the luck of their members, so the second, ensemble less members, says more. For other
-# digits each figure has ± 0.12 points besides (notebook 5).
+# digits, each figure has another ± 0.12 points (notebook 5).
 #
 # How many networks are enough? Draw members at random, fifty times for each number. (Two draws of five share a
 # third of their members, larger ones more, and there is only one ensemble of fifteen: real ensembles differ more
@@ -255,7 +255,7 @@ for name, result in (("seed 0", seeds[0]), *(("five", five) for five in fives)):
 # %% [markdown]
 # All three promise far more errors than they make: they are too modest, and a temperature below 1 says so. (It is
 # fitted here on the digits that it is asked about, which will do for a look, and not for a claim.) An ensemble has to be
-# calibrated anew, on digits held out.
+# calibrated again, on digits held out.
 #
 # ## What was shown
 #

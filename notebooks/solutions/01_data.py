@@ -96,7 +96,7 @@ check.label_keeping(answer)
 # ## 1.5 Repeat or not?
 #
 # Two workers draw the same 200 random changes, in every epoch again: the trap of notebook 1. Now they load
-# 400 *different* digits, shuffled anew in each of 4 epochs, half of them each. Of the 1,600 images, what
+# 400 *different* digits, reshuffled in each of 4 epochs, half of them each. Of the 1,600 images, what
 # share is new, in per cent? (A digit meets one of 200 changes, four times.)
 
 # %%

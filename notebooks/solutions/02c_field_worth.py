@@ -111,7 +111,7 @@ check.probe(answer)
 # %% [markdown]
 # ## 2.22 What the cut says
 #
-# The network whose fields run to 60 pixels was cut behind 28 pixels and trained anew: 60% more errors (36% to 89%). "So the
+# The network whose fields run to 60 pixels was cut behind 28 pixels and trained again: 60% more errors (36% to 89%). "So the
 # layers that see more than the image are needed." Does that follow? One of `"yes, errors grew by 60%"`,
 # `"yes, their fields are larger"`, `"no, the parameters were halved as well"`, `"no, three seeds say nothing"`.
 

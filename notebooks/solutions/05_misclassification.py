@@ -94,7 +94,7 @@ check.overlap(answer)
 # ## 5.3 A hundred and fifty thousand?
 #
 # `course` was trained with fifteen seeds. Of the digits that seed 0 misreads, how many does at least one of the
-# others misread, too? Say first what you would expect if each training drew its mistakes anew.
+# others misread, too? Say first what you would expect if each training drew new mistakes.
 
 # %%
 first, *others = (set(run["mistakes"]) for run in results.runs("course"))
