@@ -23,11 +23,8 @@
 # |---|---|---|
 # | notebook 5; the trained weights in `results/` | 1 minute to run, 25 to read | nothing |
 #
-# Ask several networks, take the mean of their probabilities: that is an **ensemble**. The answer in short, for
-# networks of 5,610 parameters: one misreads 48 of the 10,000 test digits, the mean of fifteen; five together 37,
-# the mean of three ensembles that share no member, 11 fewer than their own members (95% interval over the three: 6 to
-# 17). No network in the ensemble knows more than another: their luck differs, and a mean takes part of the luck
-# away. What they share stays, and some of that is the labels' fault.
+# Ask several networks, take the mean of their probabilities: that is an **ensemble**. None of its members knows
+# more than another, but each has had its own luck. How much of that does a mean take away, and what do they share?
 #
 # These are test digits. Nothing was chosen by them: who is in which ensemble was fixed beforehand, by the
 # number of the seed.
