@@ -87,9 +87,7 @@ class Container:
     def _environment(self) -> dict[str, str]:
         """What the container sees: nothing of the user's environment but what Python needs."""
         home = self.ml.parent / "tmp"
-        torchrun = Path(
-            shutil.which("torchrun") or "/bin/torchrun"
-        ).parent  # the image's, in Studio
+        torchrun = Path(shutil.which("torchrun") or "/bin/torchrun").parent
         fonts = Path(os.environ.get("MPLCONFIGDIR", Path.home() / ".cache/matplotlib"))
         elsewhere = {
             "CHECKPOINT_DIR": str(self.ml / "checkpoints"), "SAGEMAKER_BASE_DIR": str(self.ml),
@@ -184,12 +182,11 @@ def mount_command() -> list[str] | None:
     command = ["unshare", "-Urm", "--pid", "--fork", "--kill-child=SIGKILL", "--mount-proc"]
     hosts = 'test ! -f "$0/../hosts" || mount --bind "$0/../hosts" /etc/hosts'
     command += ["sh", "-c", f'{place} && {hosts} && exec "$@"']
-    try:
-        tried = subprocess.run(
-            [*command, tempfile.gettempdir(), "true"], capture_output=True, timeout=20
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
+    with tempfile.TemporaryDirectory() as folder:  # no other: what is mounted below cannot be bound
+        try:
+            tried = subprocess.run([*command, folder, "true"], capture_output=True, timeout=20)
+        except (OSError, subprocess.TimeoutExpired):
+            return None
     return command if tried.returncode == 0 else None
 
 
