@@ -66,10 +66,15 @@ SCROLLED = """addEventListener("DOMContentLoaded", () => {
 
 nb_execution_mode = "off"
 nb_merge_streams = True
-nb_code_prompt_show = nb_code_prompt_hide = "a check of what is said here"
+nb_code_prompt_show = nb_code_prompt_hide = "code that only checks, or sets up"
 myst_heading_anchors = 3  # as GitHub makes them
 
 html_theme = "furo"
+_QUIET = {  # of folds, which furo takes for admonitions
+    "color-admonition-title": "var(--color-background-border)",
+    "color-admonition-title-background": "transparent",
+}
+html_theme_options = {"light_css_variables": _QUIET, "dark_css_variables": _QUIET}
 html_favicon = "favicon.svg"
 html_copy_source = html_show_sourcelink = html_show_copyright = html_use_index = False
 
