@@ -123,6 +123,8 @@ class SeparableNet(nn.Module):
         Whether BatchNorm has a scale per channel; the next filter can do without.
     activation : type
         ReLU, or the smooth SiLU, x·sigmoid(x) (Elfwing et al. 2018).
+    direct : bool
+        One more block gives ten maps, and their means are the logits: no 1×1 head after GAP.
     """
 
     def __init__(
@@ -134,6 +136,7 @@ class SeparableNet(nn.Module):
         mirrored: bool = False,
         scale: bool = True,
         activation: type[nn.Module] = nn.ReLU,
+        direct: bool = False,
     ):
         super().__init__()
         self.crop = crop
@@ -147,9 +150,10 @@ class SeparableNet(nn.Module):
         )
         blocks = [separable(stem, widths[0], scale, activation, padding=1)]  # (…, 10, 10)  10
         blocks += [separable(i, o, scale, activation) for i, o in pairwise(widths)]  # 14, 18, 22
+        blocks += [separable(widths[-1], 10, True, nn.Identity)] if direct else []
         self.blocks = nn.Sequential(*blocks)
         self.gap = nn.AdaptiveAvgPool2d(1)  # 28: the 24 pixels, and the padding around them
-        self.head = nn.Conv2d(widths[-1], 10, kernel_size=1)
+        self.head = nn.Identity() if direct else nn.Conv2d(widths[-1], 10, kernel_size=1)
 
     def forward(self, images: Tensor) -> Tensor:
         x = self.blocks(self.stem(cropped(images, self.crop)))
@@ -169,6 +173,20 @@ class SmallNet(SeparableNet):
 
     def __init__(self):
         super().__init__(14, (16, 16, 16, 16), mirrored=True, scale=False, activation=nn.SiLU)
+
+
+class MiniNet(SeparableNet):
+    """970 parameters, none of them in a 1×1 head: the last block gives the logits."""
+
+    def __init__(self, widths: tuple[int, ...] = (11, 11, 11)):
+        super().__init__(8, widths, mirrored=True, scale=False, activation=nn.SiLU, direct=True)
+
+
+class TinyNet(MiniNet):
+    """688 parameters, MiniNet's layers with fewer channels."""
+
+    def __init__(self):
+        super().__init__(widths=(7, 7, 9))
 
 
 class BestNet(SeparableNet):
@@ -264,11 +282,14 @@ VARIANTS = {
     "SmallNetPlain": partial(_SMALL, scale=False, activation=nn.SiLU),
     "SmallNetScaled": partial(_SMALL, mirrored=True, activation=nn.SiLU),
     "SmallNetReLU": partial(_SMALL, mirrored=True, scale=False),
+    "MiniNetHead": partial(
+        SeparableNet, 8, (10, 10, 10, 10), mirrored=True, scale=False, activation=nn.SiLU
+    ),  # 980 parameters
     "NarrowNet": partial(SeparableNet, 8, (16, 16, 16, 16)),  # CourseNet at SmallNet's size
     "WideNet": partial(SeparableNet, 40, (80, 80, 80, 80)),  # as large as five of CourseNet
 }
 
-_LESSONS = (Model1, Model2, Model3, CourseNet, SmallNet, BestNet, FastNet)
+_LESSONS = (Model1, Model2, Model3, CourseNet, SmallNet, MiniNet, TinyNet, BestNet, FastNet)
 NETWORKS = {network.__name__: network for network in _LESSONS} | FIELD_NETWORKS | CONTROL_NETWORKS
 NETWORKS |= LADDER_CONTROLS | VARIANTS
 

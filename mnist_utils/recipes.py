@@ -43,22 +43,19 @@ _LONG = replace(
     elastic=0.6,
 )
 
+# Smaller networks get smaller changes of the digits; how much smaller was not compared.
+_SMALL = replace(
+    _LONG, model="SmallNet", share=0.5, lr=0.04, weight_decay=0.005,
+    rotation=10.0, shift=1.0, scale=0.1, shear=0.1, elastic=0.4,
+)  # fmt: skip
+
 RECIPES = {
     "reference": REFERENCE,
     "reference_batch": replace(REFERENCE, augmentation="batch", workers=0),  # same distribution
     "course": _LONG,
-    "small": replace(
-        _LONG,
-        model="SmallNet",
-        share=0.5,
-        lr=0.04,
-        weight_decay=0.005,
-        rotation=10.0,  # chosen smaller for the smaller network, not compared
-        shift=1.0,
-        scale=0.1,
-        shear=0.1,
-        elastic=0.4,
-    ),
+    "small": _SMALL,
+    "mini": replace(_SMALL, model="MiniNet"),
+    "tiny": replace(_SMALL, model="TinyNet"),
     "best": replace(_LONG, model="BestNet"),
     "fast": replace(
         _ONE_CYCLE,

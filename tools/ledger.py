@@ -30,7 +30,7 @@ MARK = re.compile(r"<!--=([\w./-]+)-->(.*?)<!--/-->", re.DOTALL)
 
 # Small networks for MNIST as their authors report them: parameters, accuracy, where, our rival.
 PUBLISHED = (
-    ("697", "99.03%, best of some 700 runs", "github.com/JoshWarn/Parameter-Efficient-MNIST", ""),
+    ("697", "99.03%, best of 700 runs", "github.com/JoshWarn/Parameter-Efficient-MNIST", "tiny"),
     ("1,936", "99.13%, best epoch", "github.com/ruslangrimov/mnist-minimal-model", "small"),
     ("8,640", "99.2%", "github.com/aknakshay/MNIST-Challenge", "course"),
     ("15,794", "99.59%, last epoch", "github.com/divya-r-kamat/EfficientMnist-Under20K", ""),

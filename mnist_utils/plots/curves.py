@@ -163,6 +163,7 @@ def seeds(rows, *, mark: tuple[str, float], xlabel: str, ax=None):
     )
     ax.set_yticks(range(len(rows)), [row[0] for row in rows])
     ax.set(ylim=(len(rows) - 0.5, -0.6), xlabel=xlabel)
+    ax.locator_params(axis="x", nbins=6)
     ax.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=2))
     return ax
 

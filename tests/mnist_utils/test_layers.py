@@ -2,11 +2,12 @@ import torch
 from torch import nn
 
 from mnist_utils import data, layers, models, results
+from mnist_utils.recipes import RECIPES
 
 
 def test_a_prepared_network_gives_the_same_answers(test_split):
     digits = data.standardize(test_split.images[:1_000])
-    for name in ("reference", "course", "small", "best", "fast"):
+    for name in RECIPES:
         network = results.network(name)
         with torch.inference_mode():
             ours, theirs = layers.prepared(network)(digits), network(digits)

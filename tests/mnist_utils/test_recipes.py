@@ -11,6 +11,8 @@ def test_recipes_keep_the_limits_they_promise():
     assert size["reference"] == 6_016
     assert size["course"] <= 6_016
     assert size["small"] <= 2_000
+    assert size["mini"] <= 1_000
+    assert size["tiny"] <= 700
     assert size["best"] <= 20_000
     assert size["fast"] <= 20_000
     assert all(settings.epochs <= 20 for settings in RECIPES.values())

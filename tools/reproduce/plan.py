@@ -25,7 +25,9 @@ def _validated(settings: TrainConfig, **changes) -> TrainConfig:
     return replace(settings, validation=5_000, **changes)
 
 
-_FAST, _COURSE, _SMALL = (_validated(RECIPES[name]) for name in ("fast", "course", "small"))
+_FAST, _COURSE, _SMALL, _MINI = (
+    _validated(RECIPES[name]) for name in ("fast", "course", "small", "mini")
+)
 
 # What each ingredient is worth: recipe -> what is changed -> the recipe so changed.
 ABLATIONS = {
@@ -61,6 +63,7 @@ ABLATIONS = {
         "scale in BatchNorm": replace(_SMALL, model="SmallNetScaled"),
         "ReLU": replace(_SMALL, model="SmallNetReLU"),
     },
+    "mini": {"1×1 head": replace(_MINI, model="MiniNetHead")},
 }
 
 # Notebook 2c's ladder of designs, and networks of one budget with several fields (notebook 8 draws
