@@ -16,7 +16,8 @@ UNITS := $(LESSONS) cloud test
 ALL := $(UNITS) site bench
 with = @command -v "$(PYTHON)" > /dev/null || { echo "error: no $(PYTHON) here: install Python \
 	3.11 to 3.14, or name one, make PYTHON=/path/to/python3.14" >&2; exit 1; }; \
-	"$(PYTHON)" tools/setup.py $(1) $(if $(STUDIO),--studio) $(if $(CPU),--cpu=$(filter-out 1,$(CPU)))
+	"$(PYTHON)" tools/setup.py $(1) $(if $(filter-out 0 no,$(STUDIO)),--studio) \
+	$(if $(filter-out 0 no,$(CPU)),--cpu=$(filter-out 1,$(CPU)))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

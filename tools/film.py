@@ -11,7 +11,7 @@ from io import BytesIO
 import torch
 from PIL import Image
 
-from mnist_utils import data, results
+from mnist_utils import command, data, results
 from mnist_utils.explain import output_of
 from mnist_utils.files import ROOT, write_atomically
 from receptive import describe
@@ -145,5 +145,10 @@ def film() -> str:
     )
 
 
-if __name__ == "__main__":
+def main() -> None:
+    command.Parser(prog="python -m tools.film", description=__doc__).parse_args()
     write_atomically(FILE, film())
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -11,6 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from mnist_utils import command
 from mnist_utils.files import ROOT
 
 LOCK, STUDIO = ROOT / "requirements.lock", ROOT / "tools" / "studio"
@@ -66,6 +67,7 @@ def lists(some: dict[str, list[str]]) -> str:
 
 
 def main() -> None:
+    command.Parser(prog="python -m tools.lock", description=__doc__).parse_args()
     some = groups()
     everything = "\n".join(requirement for group in some.values() for requirement in group)
     lock = resolved(everything, LOCK, "--python-version", "3.11", "--generate-hashes")
@@ -87,4 +89,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command.run(main)

@@ -63,15 +63,7 @@ class Refused(Exception):
 
 
 def main(words: list[str]) -> None:
-    state = read_state()
-    over = state.get("over", METADATA.exists() or "--studio" in words)
-    cpu = next((word[6:] or "cpu" for word in words if word.startswith("--cpu")), state.get("cpu"))
-    groups = {word for word in words if not word.startswith("--")} | {*state.get("groups", ())}
-    goal = {
-        "path": str(ROOT), "over": over, "cpu": cpu, "groups": sorted(groups),
-        "lock": hashlib.sha256((OVERLAY if over else LOCK).read_bytes()).hexdigest()[:16],
-    }  # fmt: skip
-    if state == goal and PYTHON.exists():
+    if reached(words):
         return
     with open(ROOT / ".venv.lock", "w") as lock:
         try:
@@ -79,13 +71,19 @@ def main(words: list[str]) -> None:
         except BlockingIOError:
             print("another set-up is at work here; waiting for it", flush=True)
             fcntl.flock(lock, fcntl.LOCK_EX)
-        state = read_state()
+        if reached(words):  # by the other
+            return
+        state, goal = read_state(), goal_of(words, read_state())
+        over, groups, cpu = goal["over"], {*goal["groups"]}, goal["cpu"]
+        not_whole = goal | {"groups": state.get("groups", []), "lock": ""}
         if not PYTHON.exists():
             check(over, goal["groups"], cpu)
+            VENV.mkdir(exist_ok=True)
+            write(not_whole)  # ours from its first moment on
             make(over)
         elif state.get("path", str(ROOT)) != str(ROOT):
             mend(state["path"])
-        write(goal | {"groups": state.get("groups", []), "lock": ""})  # ours, and not yet whole
+        write(not_whole)
         install(over, groups, cpu)
         site = site_packages()
         (site / "mnist_course.pth").write_text(os.path.relpath(ROOT, site) + "\n")
@@ -97,6 +95,28 @@ def main(words: list[str]) -> None:
         shutil.rmtree(TEMPORARY, ignore_errors=True)
 
 
+def goal_of(words: list[str], state: dict) -> dict:
+    """What `.venv` is to be: what is asked for, and what was before."""
+    over = state.get("over", METADATA.exists() or "--studio" in words)
+    cpu = next((word[6:] or "cpu" for word in words if word.startswith("--cpu")), state.get("cpu"))
+    groups = {word for word in words if not word.startswith("--")} | {*state.get("groups", ())}
+    lock = hashlib.sha256((OVERLAY if over else LOCK).read_bytes()).hexdigest()[:16]
+    return {
+        "path": str(ROOT), "over": over, "cpu": cpu, "groups": sorted(groups), "lock": lock,
+    }  # fmt: skip
+
+
+def reached(words: list[str]) -> bool:
+    """Whether nothing is to be done; False as well while another set-up begins."""
+    try:
+        state = read_state()
+    except Refused:
+        if (ROOT / ".venv.lock").exists():
+            return False  # decided behind the lock
+        raise
+    return state == goal_of(words, state) and PYTHON.exists()
+
+
 def read_state() -> dict:
     """What READY holds; {} if there is none. Refused: a `.venv` that somebody else made."""
     try:
@@ -106,11 +126,15 @@ def read_state() -> dict:
             raise Refused(f"{VENV} is not the course's: move it away, or delete it") from None
         return {}
     except ValueError:
-        return {"path": READY.read_text()}  # an earlier version's
+        text = READY.read_text().strip()
+        return {"path": text} if text.startswith("/") else {}  # an earlier version's
 
 
 def write(state: dict) -> None:
-    READY.write_text(json.dumps(state, indent=1) + "\n")
+    """Whole or not at all, on a full disk too."""
+    partial = ROOT / ".venv.ready"
+    partial.write_text(json.dumps(state, indent=1) + "\n")
+    os.replace(partial, READY)
 
 
 def check(over: bool, groups: list[str], cpu: str | None) -> None:
@@ -152,8 +176,16 @@ def check(over: bool, groups: list[str], cpu: str | None) -> None:
 
 def make(over: bool) -> None:
     """An empty `.venv`."""
-    options = ["--clear", *["--system-site-packages"] * over]
-    subprocess.run([sys.executable, "-m", "venv", *options, VENV], check=True)
+    for old in VENV.iterdir():  # of one that lost its Python, or was stopped; READY says it is ours
+        if old.is_dir() and not old.is_symlink():
+            shutil.rmtree(old)
+        elif old != READY:
+            old.unlink()
+    options = ["-m", "venv", *["--system-site-packages"] * over]
+    done = subprocess.run([sys.executable, *options, VENV], capture_output=True, text=True)
+    if done.returncode:
+        why = (done.stderr or done.stdout).strip().splitlines()[-1:]
+        raise Refused(f"{sys.executable} -m venv: {''.join(why)}; the same command tries again")
     if over and sys.prefix != sys.base_prefix:  # a venv itself, of which ours knows nothing
         (site_packages() / "below.pth").write_text(sysconfig.get_path("purelib") + "\n")
 

@@ -2,8 +2,8 @@
 
 To use it: `python -m mnist_utils.train --help`, or `train(settings, out)`. To understand it read
 `loop`, a page; then `sampling`, which digits an epoch sees, and `optimizers`, who takes the steps.
-Machinery, not needed: `run` saves and resumes, `options` reads the command line, `container`,
-`parallel`, `tracking` are what SageMaker, several processes and MLflow ask for.
+Machinery, not needed: `run` saves and resumes, `options` reads the command line, `parallel` and
+`tracking` are what several processes and MLflow ask for.
 """
 
 __all__ = ["train"]

@@ -70,6 +70,18 @@ def test_a_moved_environment_mends_itself_and_then_costs_nothing(checkout):
         checkout = moved
 
 
+def test_an_environment_stopped_at_any_moment_is_made_whole_by_the_same_command(checkout):
+    assert make(checkout, "setup").returncode == 0
+    ready, pip = checkout / ".venv/.ready", checkout / ".venv/bin/pip"
+    before = pip.read_bytes()
+    ready.write_text("")  # a disk that was full
+    done = make(checkout, "setup")
+    assert (done.returncode, pip.read_bytes()) == (0, before), done.stderr
+    (checkout / ".venv/bin/python").unlink()  # in the middle of `venv`
+    assert make(checkout, "setup").returncode == 0
+    assert said(checkout / ".venv/bin/pip", "--version")
+
+
 def one_line(done):
     """What a set-up that failed says, `make` apart."""
     (line,) = [line for line in done.stderr.splitlines() if not line.startswith("make: ")]
