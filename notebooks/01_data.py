@@ -24,7 +24,7 @@
 # | this repository, nothing else | 1 minute to run, 20 to read | nothing |
 #
 # Much of this course's design starts from three facts about the images: how large a digit is, where it
-# lies, and what values its pixels take. We measure all three.
+# lies, and which values its pixels take. We measure all three.
 
 # %% tags=["hide-input"]
 import sys
@@ -58,7 +58,7 @@ test = data.load(train=False)
 train.images.shape, train.images.dtype, test.images.shape
 
 # %% [markdown]
-# The files lie in `data/`; `load` compares their MD5 sums with the published ones before it
+# The files are in `data/`; `load` compares their MD5 sums with the published ones before it
 # returns a single pixel. Here are the first twenty digits, as they are stored.
 
 # %%
@@ -85,10 +85,10 @@ print(
 assert 0.80 < background < 0.82
 
 # %% [markdown]
-# So four pixels of five are exactly 0: **black**. Keep that in mind for the paragraph on `fill`.
+# So four pixels in five are exactly 0: **black**. Keep that in mind for the section on `fill`.
 #
 # Networks often train more easily on inputs of mean 0 and deviation 1 (LeCun et al. 1998; not measured
-# here). The two constants that every MNIST script carries, 0.1307 and 0.3081, are not magic: they are the mean and the standard deviation of
+# here). The two constants in every MNIST script, 0.1307 and 0.3081, are not magic: they are the mean and the standard deviation of
 # the 47 million training pixels, scaled to 0..1.
 
 # %%
@@ -115,7 +115,7 @@ assert round(black, 2) == -0.42
 # %% [markdown]
 # ## Classes: nearly balanced
 #
-# If one class were rare, accuracy would flatter a network that ignores it. And a network that always
+# If one class were rare, accuracy would flatter a network that ignores it. A network that always
 # guesses the commonest class is right as often as that class comes up.
 
 # %%
@@ -138,7 +138,7 @@ print(
 # %% [markdown]
 # ## Size: a digit of 20 pixels in an image of 28
 #
-# NIST's digits were scaled to fit a box of 20×20 pixels, then centred by mass in 28×28. Do not
+# NIST's digits were scaled to fit a box of 20×20 pixels, then centred by mass in 28×28. But do not
 # take our word for it: find each digit's first and last inked row and column.
 
 
@@ -162,11 +162,11 @@ print(
 assert (longer == 20).double().mean() > 0.999
 
 # %% [markdown]
-# Practically every digit measures 20 pixels on its longer side, in an image of 28. With these two
+# Practically every digit is 20 pixels long on its longer side, in an image of 28. With these two
 # numbers in mind notebook 2c asks how much of a digit one part of a network should see.
 #
-# Where do they lie? **How much of all ink lies in the 20×20 pixels in the middle of the image?** Write your guess
-# down in the next cell, here and in every notebook: a guess that nobody wrote down was always right.
+# Where do they lie? **How much of all the ink lies in the middle 20×20 pixels of the image?** Write your guess
+# down in the next cell, here and in every notebook: a guess you did not write down was always right.
 
 # %%
 guess = ""  # yours, in %
@@ -198,11 +198,11 @@ plots.keep(
 #
 # ## Augmentation: new digits from old
 #
-# A digit turned by a few degrees is the same digit. This course began from somebody's README and code,
-# [session_7](https://github.com/anirudh-s97/session_7): we call it *the source*, train again as it did (our
+# A digit turned by a few degrees is the same digit. This course began with somebody's README and code,
+# [session_7](https://github.com/anirudh-s97/session_7): we call it *the source*, repeat its training (our
 # *reference*), and check what it claims. Its *recipe*, all the settings of a training, turns by up to 7° and,
 # with *CoarseDropout* (Cutout), blots out one to three holes of 4 or 5 pixels. Each happens to half of the
-# images. Holes are filled with 0, so on the black background they do not show. Ten times the same digit:
+# images. Holes are filled with 0, so on the black background they do not show. The same digit ten times:
 
 # %%
 transform = augment.sample_transform(REFERENCE, seed=3)
@@ -219,7 +219,7 @@ plots.keep(
 # %% [markdown]
 # ### What does `fill=1` mean?
 #
-# Rotation leaves corners that no pixel was moved to; `fill` says what goes there. The source says
+# Rotation leaves empty corners, where no pixel lands; `fill` says what goes there. The source says
 # 1, "(white)". Is it? Look at the corner of a black image, turned by some angle up to 45°, in three
 # representations. **Which will be white?**
 
@@ -250,17 +250,17 @@ assert 0.4 < corners["after Normalize"] < 0.5
 # The same 1 is **black** on bytes, **white** on floats in 0..1, and **mid-grey** once the image is
 # standardised. The author meant one of the three, and the other two raise no error.
 # Our reference follows the words, so it turns floats in 0..1, and its wedges are white. The course's other
-# recipes fill with 0, since digits live on black; whether that helps is measured in notebook 6.
+# recipes fill with 0, since digits are written on black; notebook 6 measures whether that helps.
 #
 # ### A trap: workers that repeat each other
 #
-# A `DataLoader` hands the digits to the network; its *workers* are processes that prepare them side by side,
+# A `DataLoader` feeds digits to the network; its *workers* are processes that prepare them in parallel,
 # and one pass over all digits is an *epoch*. Each worker gets a *copy* of the transform, random state and
-# all, and albumentations does not listen to `torch.manual_seed`. So both workers, and every epoch, since the
-# workers start anew, draw the same augmentations. `augment.seed_worker`, run by each worker as it starts, cures it in one line:
+# all, and albumentations ignores `torch.manual_seed`. So both workers, in every epoch (the
+# workers restart), draw the same augmentations. `augment.seed_worker`, run by each worker as it starts, fixes it in one line:
 # `dataset.transform.set_random_seed(torch.initial_seed() % 2**32)`. How bad is it? Count different
 # images: of one digit that is loaded 24 times in each of two epochs, and of 200 different digits, shuffled,
-# loaded once in each. **Guess both counts, without the cure, before you run the cell.**
+# loaded once in each. **Guess both counts, without the fix, before you run the cell.**
 
 
 # %%
@@ -302,18 +302,18 @@ assert 380 < found[False][1] < 400
 
 # %% [markdown]
 # Of one digit three images in four are repeats: two workers make the same 12 draws, in two epochs. Of many
-# digits in random order hardly any is an exact repeat, since the repeated draw seldom meets the same digit.
+# digits in random order hardly any is an exact repeat, since a repeated draw seldom meets the same digit.
 # What the trap costs in accuracy is not measured here: where many digits are shuffled, as in this course,
-# perhaps little; where few are loaded often, it takes most of the augmentation. No warning tells you which case is yours. **Look at what the network sees, not at what
+# perhaps little; where few are loaded often, it loses most of the augmentation. No warning tells you which case is yours. **Look at what the network sees, not at what
 # the configuration says.**
 #
 # ## What was shown
 #
 # - Black is 0, and standardised black is −0.42: know which representation you are in.
-# - A digit's longer side measures 20 pixels in an image of 28: notebook 2c designs for these two numbers.
-# - An augmentation must be looked at: `fill=1` and `num_workers=2` do what they say, which need not
+# - A digit's longer side is 20 pixels, in an image of 28: notebook 2c designs for these two numbers.
+# - Look at your augmentations: `fill=1` and `num_workers=2` do what they say, which need not
 #   be what was meant.
 #
-# Your turn: [exercises](exercises/01_data.ipynb), about the corner, the classes, and which changes keep a label.
+# Your turn: [exercises](exercises/01_data.ipynb), on the corner, the classes, and which changes keep a label.
 #
 # Next: [2a · A convolution, and a network that learns](02a_training.ipynb)

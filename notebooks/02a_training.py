@@ -21,10 +21,10 @@
 #
 # | needs | takes | costs |
 # |---|---|---|
-# | notebook 1; Python; what a derivative is | 1 minute to run, 40 to read | nothing |
+# | notebook 1; Python; knowing what a derivative is | 1 minute to run, 40 to read | nothing |
 #
-# A network is a chain of simple steps with many adjustable numbers. We do one step by hand, let a small network learn,
-# hold it against a rival, break it, and look at a real run, whose curves are easily misread.
+# A network is a chain of simple steps with many adjustable numbers. We do one step by hand, train a small network,
+# compare it with a rival, break it, and look at a real run, whose curves are easily misread.
 
 # %% tags=["hide-input"]
 import sys
@@ -57,8 +57,8 @@ from mnist_utils.train.report import comparison
 # %% [markdown]
 # ## One convolution, by hand
 #
-# A **kernel** of 3×3 numbers is laid over nine pixels of the image. Each pixel is multiplied by the
-# kernel's number that lies on it, and the nine products are added up: that sum is one **unit**. This kernel
+# Lay a **kernel** of 3×3 numbers over nine pixels of the image. Each pixel is multiplied by the
+# number on top of it, and the nine products are added up: that sum is one **unit**. This kernel
 # has ones in its top row and minus ones in its bottom row. **Where on a seven will the sum be large?**
 
 # %%
@@ -70,7 +70,7 @@ print(f"the sum of the products: {(patch * kernel).sum():.1f}")
 
 # %% [markdown]
 # Bright above and dark below: the lower edge of a stroke. Now slide the kernel over the image, one pixel
-# at a time. The units make up a **map** of 26×26, two fewer than pixels, since the kernel must lie inside
+# at a time. The units make up a **map** of 26×26, two less each way, since the kernel must lie inside
 # the image. `nn.Conv2d` does the same; its kernels are **weights**, and training finds them.
 
 # %%
@@ -89,9 +89,9 @@ with torch.no_grad():
 assert torch.allclose(by_hand, feature_map, atol=1e-6)
 
 # %% [markdown]
-# Two convolutions in a row are again sums of products of the pixels: one with a larger kernel could do the same. So
-# something else stands between them. **ReLU** puts 0 in place of what is negative: what is left says "an edge is here",
-# and how strongly. A **max pool** of 2×2 then keeps the largest of each four units.
+# Two convolutions in a row are again weighted sums of the pixels: one with a larger kernel could do the same. So
+# something must stand between them. **ReLU** replaces negative values by 0: what is left says "an edge is here",
+# and how strongly. A **max pool** of 2×2 then keeps the largest of every four units.
 
 # %%
 positive = feature_map.relu()
@@ -108,12 +108,12 @@ plots.keep(
 )
 
 # %% [markdown]
-# A layer has several such kernels, each with a map of its own, called **channels**; and the kernels of
-# the next layer are laid over all channels of this one at once.
+# A layer has several such kernels, and each makes a map of its own, a **channel**; the kernels of
+# the next layer lie over all channels of this one at once.
 #
 # ## The same kernel everywhere
 #
-# Why slide one kernel, in place of a weight of its own for every pixel? Because a stroke is a stroke
+# Why slide one kernel, and not give every pixel a weight of its own? Because a stroke is a stroke
 # wherever it lies. **Move the seven to the right by 4 pixels. What happens to its map, and to the pooled map?
 # And if you move it by 1?**
 
@@ -151,10 +151,10 @@ for pixels in (4, 2, 1):
 # into logits is called the **head**.
 #
 # *Softmax* turns logits into probabilities. The **loss** of a digit is minus the logarithm of the probability that its
-# true class got: 0 if the network was sure and right, large if it was sure and wrong. The loop takes a few digits at a
-# time, a **batch**, and averages their losses. `backward` computes the derivative of that by every weight, and `step`
+# true class got: 0 if the network was sure and right, large if it was sure but wrong. The loop takes a few digits at a
+# time, a **batch**, and averages their losses. `backward` differentiates that average by every weight, and `step`
 # moves each weight a little downhill; **Adam** chooses how far. (`zero_grad` clears the last batch's derivatives.) Once
-# through all digits is an **epoch**. That is the whole of it, on 6,000 digits:
+# through all digits is an **epoch**. Here is the whole loop, on 6,000 digits:
 
 # %%
 train = data.load(train=True)
@@ -243,14 +243,14 @@ assert all(ours > theirs + 0.05 for ours, theirs in zip(convolved, dense, strict
 assert convolved[2] < 0.7
 
 # %% [markdown]
-# At equal size the convolutional network is ahead by a tenth, and by more on moved digits. A dense unit pays 784 weights
+# At equal size the convolutional network leads by a tenth, and by more on moved digits. A dense unit pays 784 weights
 # to look once; a kernel pays 9 and looks at 676 places. (Parameters, digits, rate and steps are equal. Depth and
-# multiply-adds are not, and neither network had its own best rate.) But the convolutional network suffers, too: its dense
-# head has a weight for every place. **Equivariant maps do not make an invariant network.** Notebook 2c asks what does.
+# multiply-adds are not, and neither network had its own best rate.) But the convolutional network also suffers: its dense
+# head has weights for every place. **Equivariant maps do not make an invariant network.** Notebook 2c asks what does.
 #
 # ## A run that fails
 #
-# The same network, one setting changed:
+# Here is the same network with one setting changed:
 
 
 # %%
@@ -273,10 +273,10 @@ for epoch in range(2):
     print(f"epoch {epoch + 1}: validation_accuracy={accuracy(broken):.3f}")
 
 # %% [markdown]
-# It guesses. Now ask four questions in this order. Each takes the one before for granted.
+# It only guesses. Now ask four questions in this order; each takes the one before for granted.
 #
-# *1 · Is the loss right before the first step?* A network that knows nothing gives each of ten classes a tenth: the loss
-# is −ln(1/10) = ln 10. Much more means that inputs or weights are of the wrong size. Ours, and digits that somebody forgot
+# *1 · Is the loss right before the first step?* A network that knows nothing gives each class a tenth: the loss
+# is −ln(1/10) = ln 10. Much more means that inputs or weights are too large. Ours, and with digits that somebody forgot
 # to standardise:
 
 # %%
@@ -311,11 +311,11 @@ for lr in (0.003, 0.3):
     print(f"rate {lr}: {'learnt by heart' if learnt else 'not learnt'}")
 
 # %% [markdown]
-# *3 · Is the rate right?* At 0.003 they learn, so digits, loss and network pass: it is the step. Go down by factors of ten
-# until it learns, then up until it does not.
+# *3 · Is the rate right?* At 0.003 it learns, so digits, loss and network are fine: it is the step. Divide it by ten
+# until it learns, then raise it until it does not.
 #
 # *4 · What do the units do?* Why does it not recover? Count the channels of the last map that are 0 at every place of every
-# digit, and the different answers:
+# digit, and how many different answers it gives:
 
 
 # %%
@@ -336,26 +336,26 @@ for name, network in (("rate 0.003", net), ("rate 0.3", broken)):
 # %% [markdown]
 # All of them are **dead**. The first large steps made the sums negative for every digit; ReLU gives 0 there, its derivative
 # is 0, and `backward` tells these kernels nothing, for ever. What is left of the network is the bias of its head, one
-# answer for all. A smaller rate from the start cures it; from here no rate does.
+# answer for every digit. A smaller rate from the start prevents this; from here no rate can undo it.
 #
 # ## What Model3 is made of
 #
-# The course's first serious network is `Model3`, the source's. It has seven convolutions, each in a block
+# The course's first serious network is the source's, `Model3`. It has seven convolutions, each in a block
 # of four steps:
 
 # %%
 [type(step).__name__ for step in models.conv_relu_norm(1, 10)]
 
 # %% [markdown]
-# **BatchNorm** shifts and scales every channel to mean 0 and deviation 1, over the digits of a batch
-# while training and by stored values afterwards; steps can then be larger. **Dropout** sets each unit to 0 with some
-# probability while training, here 0.05, so that no unit can rely on one other alone.
+# **BatchNorm** shifts and scales every channel to mean 0 and deviation 1, using the digits of the batch
+# while training and stored values afterwards; steps can then be larger. **Dropout** sets each unit to 0 with some
+# probability while training, here 0.05, so no unit can rely on a single other one.
 #
 # ## A real run
 #
-# The source's recipe is the loop above with 20 epochs, batches of 32, and the turned and punched digits of notebook 1. It
-# was run once and is stored (`python -m mnist_utils.train --recipe reference` runs it again, in a quarter of an hour). The
-# *test digits* are 10,000 others, by which a finished network is judged. **Which accuracy will be higher after 20 epochs:
+# The source's recipe is the loop above with 20 epochs, batches of 32, and the turned digits with holes of notebook 1. It
+# was run once and stored (`python -m mnist_utils.train --recipe reference` repeats it, in a quarter of an hour). The
+# *test digits* are 10,000 others, on which a finished network is judged. **Which accuracy will be higher after 20 epochs:
 # that of the training digits, measured while training, or that of the test digits?**
 
 # %%
@@ -372,8 +372,8 @@ print(comparison(reference["epochs"][-1]))
 # %% [markdown]
 # The test curve lies *above* the training curve. The source calls that good generalisation. But the two are measured
 # differently: while it trains, the network is shown turned digits with holes; Dropout takes units away; and BatchNorm
-# standardises by the few digits of a batch, not by what it has learnt of all. Ask the finished network about training
-# digits as they are, and then with one of the three put back, or all. **Which costs most?**
+# standardises by the few digits of a batch, not by what it has learnt from all. Test the finished network on training
+# digits as they are, and then with each of the three put back, or all. **Which costs most?**
 
 # %%
 guess = ""  # augmented, Dropout or BatchNorm of the batch
@@ -423,17 +423,17 @@ print(f"{test:.2%} on the test digits, {while_training:.2%} while training")
 assert found["as they are"] > test > found["all three"]
 
 # %% [markdown]
-# All three cost about the same, two or three tenths of a point; which costs most, one draw of 6,400 digits does not tell.
+# All three cost about the same, two or three tenths of a point; one draw of 6,400 digits cannot say which costs most.
 # Together they take the finished network most of the way down to the accuracy that was measured while training. (While
-# it trained, the network was not finished, for one.) Measured alike, the training digits lie above the test digits,
-# though by no more than 10,000 test digits might by chance.
+# training, for one, the network was not finished.) Measured alike, the training digits lie above the test digits,
+# though by no more than chance allows with 10,000 test digits.
 #
 # ## What the regularizers do
 #
 # *Regularizers* make training harder, so that a network does not merely learn its digits by heart. The source calls its
 # own "heavy". How much are BatchNorm, Dropout and the holes worth? The recipe above for 10 epochs, with everything; with
 # one of the three left out; with BatchNorm alone (no Dropout, no holes, no turning). Each is trained from three *seeds*,
-# other random starting weights, and judged on 5,000 **validation digits**, training digits that were set aside. The *gap*
+# random starting weights, and judged on 5,000 **validation digits**, training digits that were set aside. The *gap*
 # is the validation accuracy less the accuracy while training. **Which of the three can the network least afford to lose?**
 
 # %%
@@ -455,16 +455,16 @@ print(
 # even a sign of one. Six thousand parameters have little room to learn 55,000 digits by heart.
 #
 # And the gap? It is what the regularizers take away *while training*, and says little of how a network reads new digits:
-# here the smaller gaps belong to networks that do as well or better.
+# here the networks with smaller gaps do as well or better.
 #
-# What trains `course`, the network that the later notebooks ask most, is this loop with some refinements; [the
+# `course`, the network that later notebooks use most, is trained by this loop with some refinements; [the
 # results](../results/README.md) explain and measure them.
 #
 # ## What was shown
 #
 # - A convolution is a sum of products, slid over the image. Training is a loop: predict, measure the loss, step downhill.
 # - One kernel for all places needs few weights, and its maps move with the image; a dense head does not.
-# - A run that fails is asked in order: the first loss, one batch by heart, the rate, dead units.
+# - When a run fails, check in order: the first loss, one batch by heart, the rate, dead units.
 # - Accuracy while training and accuracy on held-out digits are different measurements. Compare them only
 #   after asking the same question of both.
 #

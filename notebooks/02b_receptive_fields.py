@@ -24,7 +24,7 @@
 # | notebook 2a: kernel, map, pool | 1 minute to run, 30 to read; paper and pencil | nothing |
 #
 # A unit is computed from a patch of the image and from nothing else. That patch is its **receptive
-# field**. Its size and its place follow from the layers alone, so you can work them out on paper before
+# field**. Its size and position follow from the layers alone, so you can work them out on paper before
 # anything is trained. Notebook 2c measures what a field is worth.
 
 # %% tags=["hide-input"]
@@ -53,10 +53,10 @@ from receptive import describe
 # %% [markdown]
 # ## Your bench
 #
-# Run the next cell and keep the lab beside you. Each row is a layer. Change a kernel, a stride, a pool, and
-# the columns *map, field, jump, start* follow: this notebook explains these four. Tasks for the lab stand at
-# the end. (Without a kernel the same lab is a page: open [lab.html](lab.html) in a browser,
-# [more](LAB.md). Its *expected accuracy* belongs to notebook 2c.)
+# Run the next cell and keep the lab at hand. Each row is a layer. Change a kernel, a stride or a pool, and
+# the columns *map, field, jump, start* follow: this notebook explains these four. Tasks for the lab are at
+# the end. (Without a kernel, the same lab is a web page: open [lab.html](lab.html) in a browser,
+# [more](LAB.md). Its *expected accuracy* is explained in notebook 2c.)
 # %% tags=["nbval-ignore-output"]
 lab = Lab("16C5-MP2-16C3")
 lab
@@ -65,7 +65,7 @@ lab
 # ## Two layers overlap
 #
 # A unit of a second 3×3 layer reads nine units of the first, three in each direction. What do they see
-# between them? The first of the nine, the last, and all together:
+# together? Here are the first of the nine, the last, and all of them:
 
 # %%
 seven = data.load(train=False).images[0] / 255
@@ -105,11 +105,11 @@ for kernel_size, stride in [(3, 1), (3, 1), (3, 1), (2, 2)]:
     print(f"kernel {kernel_size}, stride {stride}: field {field}, jump {jump}")
 
 # %% [markdown]
-# The pool itself adds one pixel. It doubles the jump, not the field.
+# The pool itself adds only one pixel. It doubles the jump, not the field.
 #
-# `receptive_field` does the same for a list of layers, one `Window` each. Four more convolutions, now at
+# `receptive_field` does this for a list of layers, one `Window` each. Four more convolutions, now at
 # jump 2, add 4 pixels each. The last step is **global average pooling** (GAP): the mean over the 3×3 units
-# that are left, a window of 3 like any other.
+# that are left, a window of 3 like any other one.
 
 # %%
 conv, pool, mean = Window(3), Window(2, stride=2), Window(3, stride=3)
@@ -121,20 +121,20 @@ fields
 assert fields == [3, 5, 7, 8, 12, 16, 20, 24, 28]
 
 # %% [markdown]
-# This is Model3, the network of the README from which this course began. A unit before GAP sees 24 pixels,
-# and the last one 28: the image, exactly.
+# This is Model3, the network of the README with which this course began. A unit before GAP sees 24 pixels,
+# and the last one 28: exactly the image.
 #
 # ## Map and start
 #
 # Two more columns say how many units there are, and where they look.
 #
-# - **Map**: a kernel of k on n units fits in n − k + 1 places. With padding p there are 2p more units to lie
-#   on; a stride keeps one place in s and drops what is left over; dilation d spreads the kernel over
+# - **Map**: a kernel of k on n units fits in n − k + 1 places. Padding p adds 2p units for it to lie
+#   on; a stride keeps one place in s and drops the remainder; dilation d spreads the kernel over
 #   d·(k − 1) + 1 units. Together: ⌊(n + 2p − d·(k − 1) − 1) / s⌋ + 1.
 # - **Start**: the centre of the first unit's field. The middle of a kernel lies d·(k − 1)/2 units after its
 #   first, and padding moves the kernel p units to the left. So start grows by (d·(k − 1)/2 − p) · jump.
 #
-# In both, as in the field, *jump* is the jump before the layer. All four columns:
+# In both, as in the field, *jump* is the jump before the layer. Here are all four columns:
 
 
 # %%
@@ -157,11 +157,11 @@ for window, (size, field, jump, start) in zip(chain, table(chain), strict=True):
     print(f"kernel {window.kernel_size}: {where}")
 
 # %% [markdown]
-# Unit u of a map has its centre at start + u · jump, and its field reaches (field − 1)/2 to either side.
+# Unit u of a map has its centre at start + u · jump; its field reaches (field − 1)/2 to either side.
 # Fields of even size have their centre between two pixels: hence the halves.
 #
 # Now give every 3×3 convolution padding 1, and let the mean read all that is left. **Which of the four
-# columns change, and which unit's field leaves the image?**
+# columns change, and which units' fields leave the image?**
 
 # %%
 padded = [Window(3, padding=1)] * 3 + [pool] + [Window(3, padding=1)] * 4
@@ -178,12 +178,12 @@ assert table(padded) == paper.table(padded)  # the package's, which the exercise
 
 # %% [markdown]
 # Map and start change; field and jump do not. **Padding does not enlarge a field. It moves it, and lets it hang
-# over the edge**, where it reads zeros. Here even the first unit's field of 24 has 11 pixels outside.
+# over the edge**, where it reads zeros. Here the first unit's field of 24 already has 11 pixels outside.
 #
 # ## The same, read off the network
 #
-# On paper one can forget a layer. `describe` follows the data through any PyTorch module. k, s, p and d are
-# kernel size, stride, padding and dilation; the last column counts multiply-adds, the business of notebook 3. (The
+# On paper, layers get forgotten. `describe` follows the data through any PyTorch module. k, s, p and d are
+# kernel size, stride, padding and dilation; the last column counts multiply-adds, the topic of notebook 3. (The
 # head is a **1×1 convolution**: it mixes the channels at one place and sees no neighbours.)
 
 # %%
@@ -208,8 +208,8 @@ plots.keep(
 )
 
 # %% [markdown]
-# The stairs are shallow before the pool and steep behind it. This is what the middle unit of some layers sees
-# of a real digit:
+# The stairs are shallow before the pool and steep after it. This is what the middle unit of some layers sees
+# in a real digit:
 
 
 # %%
@@ -234,7 +234,7 @@ plots.keep(
 #
 # The source's README also speaks of *residual* connections: the input of some layers is added to their
 # output. Then two paths lead to a unit. Its field is all that either path sees, so the longer path decides.
-# A stem of 3×3, then two blocks that each add their input to two 3×3 convolutions. **How large is the
+# Take a stem of 3×3, then two blocks that each add their input to two 3×3 convolutions. **How large is the
 # field at the end?**
 
 
@@ -262,11 +262,11 @@ assert [row.receptive_field for row in sums] == [7, 11]
 
 # %% [markdown]
 # 3 + 2·4 = 11. But of four routes only one passes both blocks; two pass one block and see 7 pixels, one passes none
-# and sees 3. So a residual network's field is a *mixture*, of which the number names the largest. Both paths must
-# have the same jump and the same start, else the sum adds units of different places. Padding sees to that here;
-# without it the maps would not even be of one size.
+# and sees 3. So a residual network's field is a *mixture*, and the number gives only the largest. Both paths must
+# have the same jump and the same start, or the sum adds units from different places. Padding ensures that here;
+# without it the maps would not even be the same size.
 #
-# And Model3? Its rows that read two others:
+# And Model3? Here are its rows that read two others:
 
 # %%
 sums = [row.name for row in network.rows if len(row.inputs) > 1]
@@ -276,12 +276,12 @@ len(sums)
 assert not sums
 
 # %% [markdown]
-# None: whatever that README says, the network is a plain chain. (Our Model3 follows `src/model_3.py` of
+# None: whatever that README says, the network is a plain chain. (Our Model3 follows `src/model_3.py` in
 # [its repository](https://github.com/anirudh-s97/session_7).)
 #
 # ## Four ways to a larger field
 #
-# A 5×5 convolution, then a second convolution, in five versions. **Whose second convolution is cheapest, and which has
+# Five versions of a 5×5 convolution and a second one: **whose second convolution is cheapest, and which has
 # the largest field?** (`8C5-MP2-8C3` is 8 channels of 5×5, a 2×2 max pool, 8 channels of 3×3; `s2` is a stride and `d2` a dilation of 2.)
 
 # %%
@@ -293,18 +293,18 @@ for notation in ("8C5-8C3", "8C5-8C5", "8C5-8C3d2", "8C5s2-8C3", "8C5-MP2-8C3"):
     print(f"{notation:12} {shape}, {parameters:,} parameters, {last.macs:7,} MACs")
 
 # %% [markdown]
-# - A **larger kernel** pays in parameters and in multiply-adds (MACs).
-# - **Dilation** pays in neither. It spreads nine weights over 5×5 units.
-# - A **stride** or a **pool** makes all later layers cheaper, and all their steps longer; the price is a coarser
+# - A **larger kernel** costs parameters and multiply-adds (MACs).
+# - **Dilation** costs neither. It spreads nine weights over 5×5 units.
+# - A **stride** or a **pool** makes all later layers cheaper and their steps longer; the price is a coarser
 #   map. The pool keeps the largest of four units, the stride never computes three of the four.
 #
-# They can be combined, and each changes something besides the field: nobody can change a field *alone*.
+# They can be combined, and each changes something besides the field: a field never changes *alone*.
 # Keep that in mind for notebook 2c.
 #
 # ## Spanned and read
 #
 # Dilation has a catch. FieldNet18Dilated is a 2×2 mean and two 3×3 convolutions of dilation 2: a field
-# of 18×18 pixels. **How many of these 324 does a unit read?**
+# of 18×18 pixels. **How many of these 324 does one unit read?**
 
 # %%
 for name in ("FieldNet18Dilated", "FieldNet26Dilated"):
@@ -316,7 +316,7 @@ for name in ("FieldNet18Dilated", "FieldNet26Dilated"):
     print(f"{name}: a unit reads {read} of {spanned} pixels, all {seen} of {image}")
 
 # %% [markdown]
-# The weights lie on a grid, and both layers lie on the *same* grid: what falls between is never read. With
+# The weights lie on a grid, and both layers use the *same* grid: what falls between is never read. With
 # dilation 3 the whole network is blind to half of the image, whatever its weights. A dilated layer leaves
 # no holes if its step, dilation · jump, is no larger than the field before it: then the gaps are filled already. So
 # dilation 1, then 2, is safe where 2, then 2, is not.
@@ -344,7 +344,7 @@ print(f"one 15×15 on each channel alone: {thin:,}")
 assert receptive_field([Window(3)] * 7) == receptive_field([Window(15)])
 
 # %% [markdown]
-# And **attention**, the layer of transformers, compares each patch of the image with every other and adds up
+# And **attention**, the layer of transformers, compares each patch of the image with all others and adds up
 # what they say, each weighted by how well it fits. Here the image is cut into 4×4 patches of 7 pixels. **What does one
 # output see?**
 
@@ -367,13 +367,13 @@ class Attention(nn.Module):
 describe(Attention(), (1, 28, 28))
 
 # %% [markdown]
-# Everything, after one layer: 7 pixels before it, 28 behind. Where a field can be had at once, the question
-# is no longer how large it is but what is done with it.
+# Everything, after one layer: 7 pixels before it, 28 after. Where a field comes in one step, the question
+# is no longer how large it is, but how it is used.
 #
 # ## A real network
 #
 # ResNet-50 (He et al. 2016) reads images of 224 pixels. **How much does a unit of its last map see?** (Below
-# torchvision's version, with weights at random: a field does not depend on them.)
+# torchvision's version with random weights: a field does not depend on them.)
 
 # %%
 from torchvision.models import resnet50
@@ -390,17 +390,17 @@ assert stages["layer4"].receptive_field == 427
 
 # %% [markdown]
 # 427 of 224: nearly twice the image, on paper. All starts are 0, so padding everywhere keeps the two paths of
-# each block aligned. And 427 is the longest of very many routes: each of its 16 blocks can be passed by.
+# each block aligned. And 427 is the longest of very many routes: each of its 16 blocks can be bypassed.
 #
 # ## At the bench
 #
-# Go back to the lab. **Predict each time before you change:**
+# Go back to the lab. **Predict before each change:**
 #
-# 1. In "small: two layers", which field has the last convolution? Put a max pool below row 7, and beneath that a 3×3
+# 1. In "small: two layers", what is the last convolution's field? Put a max pool below row 7, and below that a 3×3
 #    convolution with BatchNorm and ReLU. What is the field now, and the map?
 # 2. Give the first convolution padding 2. Which columns change?
 # 3. Reach a field of exactly 28 with three convolutions of 3×3 and as many pools as you like.
-# 4. Reach 20 pixels or more without a pool or a stride, and without holes. What does it cost in MACs?
+# 4. Reach 20 pixels or more without a pool, a stride or holes. What does it cost in MACs?
 #
 # Whatever you designed, `chains.build(lab.rows)` is its network.
 #
@@ -408,7 +408,7 @@ assert stages["layer4"].receptive_field == 427
 #
 # - field += d·(k − 1)·jump; start += (d·(k − 1)/2 − p)·jump; then jump *= s. Map: ⌊(n + 2p − d·(k − 1) − 1)/s⌋ + 1.
 # - Padding changes map and start, never the field.
-# - Where two paths meet, the longer one gives the field, and both must have one jump and one start.
+# - Where two paths meet, the longer one gives the field, and both must have the same jump and start.
 # - Spanned is not read: a dilated layer leaves holes unless the field before it covers its step.
 # - A large kernel or attention sees everything in one layer; ResNet-50 sees more than its image.
 #

@@ -17,13 +17,13 @@
 # %% [markdown]
 # # 2c · What a field is worth
 #
-# **How large a field does a digit need, and how would one know?**
+# **How large a field does a digit need, and how could we tell?**
 #
 # | needs | takes | costs |
 # |---|---|---|
 # | notebook 2b; mean and standard deviation | 1 minute to run, 40 to read | nothing |
 #
-# Networks that see more read better. But nobody can change a field alone.
+# Networks that see more read better. But a field never changes alone.
 #
 # Unless the text says otherwise, networks were trained by one short recipe (four epochs) and judged on 5,000
 # **validation digits** that none of them learnt from. n counts seeds, ± is their standard deviation. "Errors left 65%
@@ -57,8 +57,8 @@ from receptive import describe
 # %% [markdown]
 # ## Must a unit see the whole digit?
 #
-# A digit measures 20 pixels on its longer side, but it does not lie exactly in the middle. How many digits lie wholly
-# inside the field of the middle unit, if that is 20 pixels, or 24?
+# A digit is 20 pixels long on its longer side, but it is not exactly centred. How many digits lie wholly
+# inside the field of the middle unit if that field is 20 pixels wide? If it is 24?
 
 # %%
 ink = data.load(train=True).images.double()
@@ -68,7 +68,7 @@ for window in (20, 24):
     print(f"{window} pixels hold {inside.double().mean():.0%} of the digits whole")
 
 # %% [markdown]
-# At 20 pixels three digits in four are cut. Does that matter? The network of the recipe `course` cuts two pixels off
+# At 20 pixels, three in four are cut. Does that matter? The network of the recipe `course` cuts two pixels off
 # each border, where one test digit in eight has ink. **Are these read worse than the others?** (Test digits, n = 15.)
 
 # %%
@@ -94,14 +94,14 @@ assert 0.8 < crop.low < 1 < crop.high < 1.2
 
 # %% [markdown]
 # They are read *better*. (We did not ask why: they may differ in size or place. Over all digits, cropping costs nothing.) So
-# "a unit must see the whole digit" is no law.
+# "a unit must see the whole digit" does not hold as a law.
 #
 # ## Seen is not used
 #
 # From a corner pixel one route leads to a logit; from a pixel in the middle, very many do. So the weight of the pixels is a
 # bump, the **effective receptive field** (Luo et al. 2016). Its width σ is the standard deviation of where the weight
 # lies; for equal weights, and a mean for each pool, σ² = Σ jump²·(k² − 1)/12 over the layers. With four times as many 3×3
-# layers the field grows about fourfold, the bump twofold, as the *root* of the depth:
+# layers the field grows about fourfold but the bump only twofold, as the *square root* of the depth:
 
 # %%
 for depth in (2, 8, 32):
@@ -136,7 +136,7 @@ plots.keep(
 #
 # ## A ladder, and what it does not show
 #
-# Three networks, and two controls that change Model2 in one place each (the dense head triples its parameters, too):
+# Three networks, and two controls that each change Model2 in one place (the dense head also triples its parameters):
 #
 # | network | idea |
 # |---|---|
@@ -165,7 +165,7 @@ assert two < three < one
 
 # %% [markdown]
 # Model3 sees more than Model2 and reads better. But BatchNorm, Dropout and three more layers came with the field; Model1
-# sees no more than Model2 and is the best; and either control brings back most of the three points at 14 pixels. What
+# sees no more than Model2 and is the best; and either control recovers most of the three points at 14 pixels. What
 # the field is worth, the ladder does not show.
 #
 # ## A picture that tempts
@@ -200,7 +200,7 @@ for low, high in ((6, 10), (12, 20), (22, 40)):
     print(f"field {low} to {high}: {counts} convolutions")
 
 # %% [markdown]
-# Depth moves with the field: it is a **confounder**, and from this picture nobody can say which of the two helps. The
+# Depth moves with the field: it is a **confounder**, and this picture cannot say which of the two helps. The
 # cure is a **control**: keep the field at 10 and the size at 19,000, and add two 1×1 convolutions, which look at no
 # neighbours.
 
@@ -209,12 +209,12 @@ for notation in ("44C5-MP2-44C3", "40C5-MP2-40C3-40C1-40C1"):
     print(f"{notation:23} {results.line(f'factorial/{notation}')}")
 
 # %% [markdown]
-# More than half of the errors are gone, at a field of 10, and the tempting sentence with them.
+# More than half of the errors are gone, still at a field of 10, and the tempting sentence goes with them.
 #
 # ## One thing at a time, in three ways
 #
 # So we build networks in which depth and parameters are equal (to 5%) while the field changes. Something else must change
-# with it; therefore we do it in three ways:
+# with it, so we do it in three ways:
 #
 # | way | what changes the field | equal | what else changes |
 # |---|---|---|---|
@@ -223,8 +223,8 @@ for notation in ("44C5-MP2-44C3", "40C5-MP2-40C3-40C1-40C1"):
 # | C | dilation, without holes | depth, every layer, parameters, map, multiply-adds | padding, how densely a layer reads |
 #
 # None of these side effects is common to all three. **So what all three ways agree on is unlikely to be one of them.** (The three
-# share some networks, the digits, the recipe and its one rate: they are not three independent experiments.) There are 42 networks
-# of 3,000 parameters and 42 of 19,000 (n = 3). First some with four convolutions and 3,000 parameters:
+# share some networks, the digits, the recipe and its one rate, so they are not independent experiments.) There are 42 networks
+# of 3,000 parameters and 42 of 19,000 (n = 3). First, four convolutions and 3,000 parameters:
 
 
 # %%
@@ -250,8 +250,8 @@ plots.keep(
 )
 
 # %% [markdown]
-# Compare along a line, not between lines: those differ in more than the field. Now all depths and both sizes, as pairs
-# that differ by their way's change alone:
+# Compare along a line, not between lines, which differ in more than the field. Now all depths and both sizes, as pairs
+# that differ only in what their way changes:
 
 # %%
 for size in factorial.SIZES:
@@ -265,13 +265,13 @@ for size in factorial.SIZES:
 
 # %% [markdown]
 # In every one of these pairs up to 22 pixels the wider field makes fewer errors, in all three ways, at both sizes, in four
-# epochs: 22 beats 14, and 14 beats 10. (The intervals are for other seeds of these very pairs; pairs differ, from 68% to
-# 94% in one line.) Most of the gain comes before 18: from there to 22 ways A and B still gain at 3,000 parameters, B alone
+# epochs: 22 beats 14, and 14 beats 10. (The intervals are for other seeds of these same pairs; pairs differ, from 68% to
+# 94% in one line.) Most of the gain comes before 18: from there to 22, ways A and B still gain at 3,000 parameters, only B
 # at 19,000. From 22 to 26 no way shows a gain that three seeds could distinguish from zero.
 #
 # ## Depth, and width
 #
-# The other way round: two more 1×1 convolutions leave field, map and all other kernels as they are; the width shrinks a
+# In reverse: two more 1×1 convolutions leave the field, the map and all other kernels as they are; the width shrinks a
 # little, to keep the parameters equal. **What do they bring, from two convolutions to four, and from four to six?**
 
 # %%
@@ -297,14 +297,14 @@ for depth in (2, 4):
             print(f"{depth} convolutions, field {field}: {results.line(row[field])}")
 
 # %% [markdown]
-# Begin at 95.95%. A field of 22 takes half of the errors, two more convolutions take two in five, six times the parameters
-# take half; and given four convolutions, width more than buys back a small field. But field and depth cost no parameters,
-# and width is paid for. **They come first not because they bring more, but because they are free.**
+# Start at 95.95%. A field of 22 removes half of the errors, two more convolutions two in five, six times the parameters
+# half; and with four convolutions, width more than makes up for a small field. But field and depth cost no parameters,
+# and width has a price. **They come first not because they bring more, but because they are free.**
 #
 # ## Does the knee follow the object?
 #
 # If 22 pixels are enough because a digit measures 20, a digit of 14 needs less, and one of 28 more. Digits of three sizes
-# on a canvas of 40 pixels; four convolutions, 3,000 parameters, n = 3. **Where will each curve level off?** First way C:
+# on a canvas of 40 pixels; four convolutions, 3,000 parameters, n = 3. **Where will each curve level off?** Way C first:
 
 # %%
 sides = {"digits of 14 pixels": 20, "of 20": 28, "of 28": 40}  # of the whole image
@@ -335,21 +335,21 @@ for name, side in sides.items():
         print(f"{name:19} {low} → {min(high, 36)}: errors left {left} ({alone})")
 
 # %% [markdown]
-# Up to 20 pixels a wider field leaves 76% of the errors of small digits, 59% of the middle ones' and 45% of the large ones'.
-# In both ways the estimates fall in this order: **the larger the object, the more a small field costs.** That half of the
+# Up to 20 pixels, a wider field leaves 76% of the errors on small digits, 59% on middle ones and 45% on large ones.
+# In both ways the estimates come in this order: **the larger the object, the more a small field costs.** That half of the
 # rule holds.
 #
-# The other half does not. Beyond 20 pixels digits of 14 should have nothing left to gain, and in both ways together they
+# The other half does not. Beyond 20 pixels digits of 14 should have nothing left to gain; yet in both ways together they
 # lose another fifth of their errors. (In way C alone each size loses a fifth to a quarter, which no single size can
-# distinguish from nothing.) So "a field of the object's size is enough" is a first guess, from which to try upwards. (Compare
+# distinguish from nothing.) So "a field of the object's size is enough" is a first guess: try larger ones too. (Compare
 # along a line: the sizes differ in detail and in empty canvas.)
 #
 # ## Layer by layer, and too large
 #
-# A **probe** asks each layer what it knows: a linear classifier is fitted to what the layer
-# gives, and nothing of the network is trained (Alain and Bengio 2016). One probe reads the *mean* of each map, as GAP
-# would; the other reads nine means, of a 3×3 grid, which keep roughly where things are. We ask Model3 (`reference`, n = 1,
-# trained on the probes' digits as well, so do not compare its level), and a longer network whose fields run to 60 pixels,
+# A **probe** asks each layer what it knows: a linear classifier is fitted to the layer's
+# output; the network itself is not trained (Alain and Bengio 2016). One probe reads the *mean* of each map, as GAP
+# would; the other reads nine, on a 3×3 grid, which keep roughly where things are. We probe Model3 (`reference`, n = 1,
+# also trained on the probes' digits, so do not compare its level) and a longer network whose fields reach 60 pixels,
 # twice the image (n = 3). **Where does the gap between the two probes close? And which layers of the long network could
 # go?**
 
@@ -371,13 +371,13 @@ plots.keep(
 )
 
 # %% [markdown]
-# Already the first layers' nine means tell 97% of the digits, their single means 64 to 74%: a mean throws away *where*
+# Even in the first layers, nine means identify 97% of the digits, single means 64 to 74%: a mean throws away *where*
 # things are. In Model3 the gap is nearly closed at 20 pixels, the digit's size. In the long
-# network it is wide at 20 and closes at 44. What else grows from layer to layer is how near the end is, and only the last
-# layer is asked for a mean. A probe shows where in a network the work is done, not what a field is worth.
+# network it is wide at 20 and closes at 44. But each layer is also nearer the end than the one before, and only the last
+# layer must give a mean. A probe shows where in a network the work is done, not what a field is worth.
 #
-# Layers that add nothing to a probe are *unproductive* (Richter et al. 2021). Here the grid gains nothing behind 28
-# pixels, the mean nothing behind 44. So cut them, train again, and then give the parameters back as width:
+# Layers that add nothing to a probe are *unproductive* (Richter et al. 2021). Here the grid gains nothing beyond 28
+# pixels, the mean nothing beyond 44. So cut them, train again, and then give the parameters back as width:
 
 # %%
 for name, field in TOO_LARGE.items():
@@ -386,24 +386,24 @@ for name, field in TOO_LARGE.items():
     print(words + (f", errors left {left}" if field < 60 else ""))
 
 # %% [markdown]
-# The two layers behind 44 cost 10% more errors, which three seeds cannot distinguish from none. All that lies behind 28
-# costs 60% more. But those layers were half of the parameters: given back as width, 14 channels for 10, they make up for
+# Cutting the two layers beyond 44 brings 10% more errors, which three seeds cannot confirm. Cutting all beyond 28
+# brings 60% more. But those layers held half of the parameters: given back as width, 14 channels for 10, they make up for
 # four layers and 32 pixels of field, as far as three seeds can see. Nothing here needed a field beyond the image, and
 # nothing shows that it did harm.
 #
 # ## The answer
 #
-# For a classifier of centred objects that ends in a mean:
+# For a classifier that ends in a mean and reads centred objects:
 #
-# 1. **Field first**: the size of the object or a little more, here 22 pixels, without holes. It costs no parameters. Try
-#    upwards from there; here 26 brought no gain that we could detect.
+# 1. **Field first**: the size of the object or a little more, here 22 pixels, with no gaps. It costs no parameters. Try
+#    larger ones from there; here 26 brought no gain that we could detect.
 # 2. **Depth next**: four convolutions rather than two, 1×1 where the field is large enough. Six brought no gain.
-# 3. **Width last**, with all parameters that are left.
+# 3. **Width last**, with all the parameters that are left.
 #
 # This holds for one kind of object, one short recipe with one rate for all, and up to 19,000 parameters. What carries over
-# is the method: *say what is equal, look for what moves along, and change one thing in several ways.*
+# is the method: *say what is equal, look for what else moves, and change one thing in several ways.*
 #
-# What all of this took (`python -m tools.reproduce "factorial/10C5-MP2-10C5"`, and so on, measures it again):
+# What it all took (`python -m tools.reproduce "factorial/10C5-MP2-10C5"`, and so on repeats it):
 
 # %%
 for study in ("ladder", "sweep", "factorial", "objects", "cut"):
@@ -412,8 +412,8 @@ for study in ("ladder", "sweep", "factorial", "objects", "cut"):
 # %% [markdown]
 # ## What was shown
 #
-# - Digits of which no unit sees everything are read all the same.
-# - Two networks that differ in two things cannot tell which of them counts. A control holds one still.
+# - A digit that no unit sees whole is read all the same.
+# - Two networks that differ in two ways cannot show which of the two counts. A control holds one still.
 # - At equal depth and size 22 pixels beat 14, and 14 beat 10, in three ways that differ in their side effects.
 #
 # Your turn: [exercises](exercises/02c_field_worth.ipynb), find the confounder and build the control.

@@ -23,8 +23,8 @@
 # |---|---|---|
 # | notebooks 2b and 2c | 1 minute to run, 15 to read, paper and pencil | nothing |
 #
-# The main counts of parameters are done twice: by the arithmetic that you would do on paper, and by asking
-# PyTorch. If the two disagree, a cell fails. Multiply-adds PyTorch does not count; for these there are paper
+# We do the main parameter counts twice: by the arithmetic that you would do on paper, and by asking
+# PyTorch. If the two disagree, a cell fails. PyTorch does not count multiply-adds; for these we have paper
 # and this course's `describe`.
 
 # %% tags=["hide-input"]
@@ -55,7 +55,7 @@ from receptive import describe
 # ## A convolution, on paper
 #
 # A layer reads 10 channels and makes 10 maps. For each map it has one **filter**: a 3×3 kernel for each of the
-# 10 channels, and one constant that is added to the sum, the **bias**. How many weights has the layer, and
+# 10 channels, and one constant added to the sum, the **bias**. How many weights does the layer have, and
 # how many biases? Write your answer down before you run the cell.
 
 # %%
@@ -72,7 +72,7 @@ assert (
 
 # %% [markdown]
 # The first 10 counts the filters, the second the channels that *each* of them reads, the last the biases. The image's size
-# appears nowhere: a convolution has as many weights for a stamp as for a poster.
+# appears nowhere: a convolution has the same number of weights for a stamp as for a poster.
 #
 # ## A whole network
 #
@@ -95,7 +95,7 @@ print(f"{stem} + {middle} + {last} + {norms} + {head} = {total:,}")
 assert total == sum(p.numel() for p in model.parameters()) == 6_016
 
 # %% [markdown]
-# Three quarters sit in five equal layers. `describe` writes the same arithmetic for every layer of
+# Three quarters are in five equal layers. `describe` does the same arithmetic for every layer of
 # any network:
 
 # %%
@@ -112,8 +112,8 @@ assert 0.75 < middle / total < 0.76
 # ## What a dense head would have cost
 #
 # The source left out a dense head. A dense layer reads every unit of the last map;
-# global average pooling (GAP) with a 1×1 convolution reads one mean per channel. Both heads, on
-# Model3's last map and on that of Model1, the skeleton of notebook 2c:
+# global average pooling (GAP) with a 1×1 convolution reads one mean per channel. Here are both heads, on
+# Model3's last map and on that of Model1, the first network of notebook 2c:
 
 # %%
 for name, (channels, side) in {"Model3": (12, 3), "Model1": (32, 8)}.items():
@@ -132,8 +132,8 @@ print(f"{dense / model1:.0%} of Model1's {model1:,} parameters are its dense hea
 assert dense == 32 * 8 * 8 * 10 + 10 == 20_490 > 3 * total
 
 # %% [markdown]
-# A dense head is expensive on a large map: Model1's alone costs more than three Model3s. What it gives in
-# return, notebook 2c has measured on Model2:
+# A dense head is expensive on a large map: Model1's alone costs more than three Model3s. What it brings in
+# return, notebook 2c measured on Model2:
 
 # %%
 with_dense, with_gap = (
@@ -147,14 +147,14 @@ print(
 print(f"{gain:+.1f} points of accuracy, mean of {with_dense['n']} seeds")
 
 # %% [markdown]
-# (One explanation is that it keeps where things are.)
+# (One explanation is that it knows where things are.)
 #
 # ## A convolution in two cheaper steps
 #
-# Each filter of a convolution looks at all channels in all nine places at once. A **depthwise-separable**
+# Each filter of a convolution looks at all channels and all nine places at once. A **depthwise-separable**
 # convolution looks at places first, with a 3×3 kernel for each channel alone (*depthwise*), and then at
-# channels, with a 1×1 convolution that mixes them; it can compute less. CourseNet's blocks, most of them with
-# 32 channels, are made of these. **How many times fewer weights are that?**
+# channels, with a 1×1 convolution that mixes them; it can express less. CourseNet's blocks, most of them with
+# 32 channels, are made of these. **How many times fewer weights does this need?**
 
 # %%
 guess = ""  # yours, times
@@ -224,10 +224,10 @@ assert fast.macs < network.macs
 # %% [markdown]
 # ## Work is not time
 #
-# Is a network with half of the multiply-adds twice as fast? CourseNet and FastNet need nearly the same
+# Is a network with half the multiply-adds twice as fast? CourseNet and FastNet need nearly the same
 # number, Model1 twice as many as Model3. **Which pair is closer in speed?** The speeds below are stored
-# (`make bench`): images per second of one processor core, batches of 1,000, medians of three rounds; measured
-# twice on one day, the same network differed by up to a tenth. Yours will differ, and their order less.
+# (`make bench`): images per second on one processor core, batches of 1,000, medians of three rounds; measured
+# twice on one day, the same network differed by up to a tenth. Yours will differ, their order less so.
 # (SmallNet is a narrower CourseNet.)
 
 # %%
@@ -247,16 +247,16 @@ assert speeds["FastNet"] > 1.5 * speeds["CourseNet"]
 assert speeds["Model1"] > 0.8 * speeds["Model3"]
 
 # %% [markdown]
-# The second pair: with twice the multiply-adds, Model1 is some 15% slower than Model3. With equally many,
+# The second pair: with twice the multiply-adds, Model1 is some 15% slower than Model3. With as many,
 # FastNet is nearly twice as fast as CourseNet. One likely reason is that a processor multiplies fast and
 # fetches slowly: Model3 writes its maps and reads them again at seven ReLUs and seven BatchNorms, Model1 at
 # four ReLUs (in CourseNet and FastNet, most BatchNorms follow a convolution directly and have been folded into it);
-# and a depthwise layer of CourseNet uses each number that it fetches only nine times. **Count to
-# understand, time to decide.**
+# and a depthwise layer of CourseNet uses each number it fetches only nine times. **Count to
+# understand; time to decide.**
 #
 # ## A second opinion: torchsummary
 #
-# The package `torchsummary` prints such a table, too. On this network the totals agree.
+# The package `torchsummary` prints such a table too. On this network the totals agree.
 
 # %%
 table = torchsummary_table(model, (1, 28, 28))
@@ -266,8 +266,8 @@ print("\n".join(table.splitlines()[-12:-8]))
 assert torchsummary_total(table) == total
 
 # %% [markdown]
-# On two others they do not. `torchsummary` adds up the `weight` and `bias` at each *call* of a *layer*: so a
-# layer that is used twice counts twice, and a parameter by any other name does not count at all.
+# On two others they do not. `torchsummary` adds up `weight` and `bias` at each *call* of a *layer*: a
+# layer used twice counts twice, and a parameter of any other name does not count at all.
 
 
 # %%
@@ -311,11 +311,11 @@ for odd in (Twice(), Scaled()):
 #
 # - A convolution has `out·in·k·k + out` parameters, whatever the image's size, and uses each weight
 #   once at every place of its output.
-# - Parameters sit where layers are wide, multiply-adds where weights meet large maps; seconds have to be
+# - Parameters are where layers are wide, multiply-adds where weights meet large maps; seconds have to be
 #   measured.
 # - A convolution in two steps, depthwise and 1×1, needs 1/9 + 1/(channels out) of the weights: a seventh at 32.
-# - A table is a claim: hold it against `numel()`.
+# - A table is a claim: check it against `numel()`.
 #
-# Your turn: [exercises](exercises/03_parameter_counting.ipynb), posters, biases and budgets.
+# Your turn: [exercises](exercises/03_parameter_counting.ipynb), on posters, biases and budgets.
 #
 # Next: [4 · Training on SageMaker](04_sagemaker_training.ipynb)

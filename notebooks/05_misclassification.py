@@ -17,16 +17,16 @@
 # %% [markdown]
 # # 5 · Misclassified digits
 #
-# **Which digits does it get wrong, and is it wrong?**
+# **Which digits does a network get wrong, and is it wrong?**
 #
 # | needs | takes | costs |
 # |---|---|---|
 # | the trained weights in `results/` | 1 minute to run, 25 to read | nothing |
 #
-# An accuracy is one number about ten thousand digits. Here we take it apart: how sure may we be of
-# it, which digits cost it, and how many of these are the network's fault. Two trained networks serve
-# as examples: `reference` is Model3 by the source's recipe, `course` a depthwise-separable network
-# by this course's (`make train`; both are in [the README's](../README.md) table).
+# An accuracy is one number about ten thousand digits. Here we take it apart: how sure can we be of
+# it, which digits lower it, and how many of these are the network's fault? Two trained networks serve
+# as examples: `reference` is Model3 with the source's recipe, `course` a depthwise-separable network
+# with this course's (`make train`; both are in [the README's](../README.md) table).
 
 # %% tags=["hide-input"]
 import sys
@@ -64,9 +64,9 @@ evaluations = {name: evaluate(results.network(name), test) for name in names}
 #
 # ## Accuracy ± what?
 #
-# These 10,000 digits stand for all digits of their kind, and the accuracy on them for the network's
-# **true rate** on all of those. How far may the one be from the other? A rule of thumb: n errors of very
-# many digits are good to about ± 2√n, so 60 errors to ± 15. Wilson's interval refines the rule for few
+# These 10,000 digits stand in for all digits of their kind, and the accuracy on them for the network's
+# **true rate** on all of those. How far apart can the two be? A rule of thumb: n errors among very
+# many digits are good to about ± 2√n, so 60 errors to ± 15. Wilson's interval refines this rule for few
 # errors; it is made to hold the true rate in 95 of 100 such tests.
 
 # %%
@@ -93,7 +93,7 @@ print(f"99.4% means 60 errors, give or take {10_000 * (high - low) / 2:.0f}")
 assert 0.0013 < (high - low) / 2 < 0.0017
 
 # %% [markdown]
-# It is an interval for the true rate, and not for the next test, which has luck of its own. A network errs on
+# It is an interval for the true rate, not for the next test, which has luck of its own. Say a network errs on
 # 0.6% of all digits. We test it on 10,000 of them, and on 10,000 others. **How often does the second accuracy fall
 # into the first one's interval?**
 
@@ -112,7 +112,7 @@ print(f"in {inside.mean():.0%} of the pairs of tests; your guess: {guess or '–
 assert 0.82 < inside.mean() < 0.85
 
 # %% [markdown]
-# Not in 95%: both tests have luck. Nor are digits independent, as coins are: one writer wrote many of them,
+# Not in 95%: both tests have luck. Nor are digits independent, as coins are: each writer wrote many digits,
 # and the two halves of the test set come from different groups of people. The errors in each half:
 
 # %%
@@ -130,7 +130,7 @@ for name, result in evaluations.items():
 # ### The luck of the seed
 #
 # Training has luck of its own, the *seed*: first weights, order, augmentation. The same recipe, the
-# same digits, fifteen seeds:
+# same digits and fifteen seeds:
 
 # %%
 runs = results.runs("course")
@@ -154,18 +154,18 @@ print(
 )
 
 # %% [markdown]
-# They are 10,000 digits, asked fifteen times: the networks stumble largely over the same ones. So a recipe has two
+# They are 10,000 digits, tested fifteen times: the networks mostly stumble over the same ones. So a recipe has two
 # intervals, for two questions:
 #
 # - *other seeds*: where would the mean of very many trainings lie, on these digits? At the mean ± about
 #   2.1 standard deviations / √15. (That is **Student's t**: 2.1 and not 2, since the deviation is itself
 #   known from fifteen runs only.)
-# - *other digits*: what would these fifteen networks reach on other digits? Draw 10,000 digits out of these,
-#   with repeats, and count each by the share of the fifteen that misread it; do so 10,000 times, and keep the
+# - *other digits*: what would these fifteen networks reach on other digits? Draw 10,000 digits from these,
+#   with repeats, and count each as the share of the fifteen that misread it; do so 10,000 times, and keep the
 #   middle 95% (a **bootstrap**).
 #
 # Most people ask a third: what would *another training* reach on *other digits*? The two doubts are independent, so
-# their halves add like the sides of a right angle. That interval stands in [the README's](../README.md) table.
+# their halves add like the sides of a right angle. That interval is in [the README's](../README.md) table.
 
 # %%
 row = results.summary("course")
@@ -178,7 +178,7 @@ for question, (low, high) in (
 
 # %% [markdown]
 # From here on ± after a mean is half of a 95% interval unless the text says otherwise, n is the number of seeds, and
-# we write results plainly.
+# we do not repeat either.
 #
 # ### Is one network better?
 #
@@ -202,13 +202,13 @@ print(f"p = {p:.2g}")
 assert course[0] < reference[1]  # they overlap
 
 # %% [markdown]
-# A fair coin would split so many digits at least so unevenly less than once in twenty times, the usual
-# limit; so these two *networks* differ. Of the two *recipes*, one pair says little.
+# A fair coin would split them at least this unevenly less than one time in twenty, the usual
+# limit; so these two *networks* differ. About the two *recipes*, one pair says little.
 #
 # ## Which digits?
 #
 # From here on we look at the better network, `course`. Rows are what was written, columns what was
-# read; a perfect network has an empty picture around the grey numbers of the diagonal.
+# read; for a perfect network the picture is empty except for the grey numbers of the diagonal.
 
 # %%
 result = evaluations["course"]
@@ -229,7 +229,7 @@ for count, true, predicted in sorted(often, reverse=True):
         print(f"{count} times a {true} was read as a {predicted}")
 
 # %% [markdown]
-# All of its mistakes, the most confident first. Cover the titles and try to do better.
+# Here are all of its mistakes, the most confident first. Cover the titles and try to do better.
 
 # %%
 sheet = plots.mistakes(result, test.images)
@@ -267,8 +267,8 @@ plots.keep(
 # %% [markdown]
 # ## Is it wrong?
 #
-# Five people were shown each suspicious test digit with two labels, the file's and another one that a
-# network suggested, and chose the one, the other, both or neither. For 15 digits, fewer than three of
+# Five people were shown each suspicious test digit with two labels, the file's and another that a
+# network suggested, and chose one, the other, both or neither. For 15 digits, fewer than three of
 # the five chose the file's (Northcutt, Athalye and Mueller 2021). On 10 of these a majority agreed on
 # the other label; call them *correctable*: the first ten below. On the others there was no such majority; "?"
 # stands where most people chose neither label.
@@ -300,8 +300,8 @@ print(
 assert len(CORRECTABLE) == 10
 
 # %% [markdown]
-# On the first of these two counts, some of its errors lie on doubtful digits; on the second, most of those
-# people would not call them errors at all. Report both figures, side by side; never replace the one by the other, since everybody else's 99.x% includes those labels too.
+# By the first of these two counts, some of its errors are on doubtful digits; by the second, most of those
+# people would not call them errors at all. Report both figures, side by side; never replace one by the other, since everybody else's 99.x% includes those labels too.
 
 # %%
 keep = torch.ones(len(test), dtype=torch.bool)
@@ -314,20 +314,20 @@ for label, r in (
     print(f"{label:30} {r.n_errors} errors of {len(r.labels):,}: {r.accuracy:.2%}")
 
 # %% [markdown]
-# Mind what this says about very high claims. A network that reads the ten correctable digits as those
-# people do is marked wrong ten times; if it makes no other mistake, it reaches
+# Note what this means for very high claims. A network that reads the ten correctable digits as those
+# people do is marked wrong ten times; if it makes no other mistakes, it reaches
 
 # %%
 print(f"{1 - len(CORRECTABLE) / len(test):.1%}")
 
 # %% [markdown]
-# ## May we believe its confidence?
+# ## Can we believe its confidence?
 #
-# Of the digits that it is 90% sure of, nine in ten should be right. A reliability diagram compares
-# the two; the number at each point says how many digits stand behind it, the bar is the 95% interval of
+# Of the digits it is 90% sure of, nine in ten should be right. A reliability diagram compares
+# the two: the number at each point says how many digits are behind it; the bar is the 95% interval of
 # their accuracy. The bins are narrow near 1, where nearly all digits are. Confidence also predicts a number of
 # errors: a digit read with 90% confidence counts as a tenth of an error, and the sum over all digits is the number
-# that the network expects. **It makes 52. How many does it expect?**
+# the network expects. **It makes 52. How many does it expect?**
 
 # %%
 guess = ""  # yours, errors
@@ -357,15 +357,15 @@ plots.keep(
 )
 
 # %% [markdown]
-# Every interval reaches the line, and the errors are as many as it promises: **nothing speaks against its
-# confidence**, which is less than to say that it is right. The small bins could hardly have told otherwise. A
+# Every interval reaches the line, and the errors are as many as promised: **nothing speaks against its
+# confidence**, which is less than saying that it is right. The small bins could hardly show otherwise. A
 # few dozen digits fix an accuracy only to within ten or twenty points, so show the counts and the
-# intervals, or do not show the curve.
+# intervals, or do not show the curve at all.
 #
 # Another network does need correction. `fast` was trained with label smoothing, which asks a network never
 # to be quite sure. A *temperature* divides its logits: below 1 it spreads them, and the network is surer.
-# It must be fitted on digits that the network has not learnt from, so we fit it on a *twin*: the same recipe
-# on the first 55,000 training digits, asked about the other 5,000.
+# It must be fitted on digits the network has not learnt from, so we fit it on a *twin*: the same recipe
+# on the first 55,000 training digits, tested on the other 5,000.
 
 # %%
 twin = results.network("ablations/fast")
@@ -393,14 +393,14 @@ assert sharpened.loss < as_trained.loss
 assert torch.equal(as_trained.mistakes, sharpened.mistakes)
 
 # %% [markdown]
-# The same answers, another loss. A loss is only as good as the network's calibration: to compare networks by loss
-# alone is to compare their confidence, too.
+# The same answers, another loss. A loss is only as good as the network's calibration: comparing networks by loss
+# alone compares their confidence, too.
 #
 # ## Robust to what?
 #
 # The source calls its network "robust to input variations", since it was trained on digits turned by up
-# to 7°. That can be asked. Turn the first 2,000 test digits, either way, or push them to either side, and
-# count. **By which angle has the reference lost one digit in ten: 15°, 30° or 45°? And by which shift?**
+# to 7°. That can be tested. Turn the first 2,000 test digits either way, or shift them to either side, and
+# count. **At what angle has the reference lost one digit in ten: 15°, 30° or 45°? And at what shift?**
 
 # %%
 guess = {"degrees": "", "pixels": ""}
@@ -449,17 +449,17 @@ assert moved["reference"][2] < 0.85 < 0.96 < moved["course"][2]
 
 # %% [markdown]
 # At 15° the reference, which was turned by up to 7° in training, loses one or two points, and `course`, by up to
-# 12°, less than half a point; at 45° a third of the digits and a fifth. Lying on its side a digit is another sign. The
+# 12°, less than half a point; at 45°, a third of the digits and a fifth. On its side, a digit is a different sign. The
 # reference was never shown a shifted digit, and loses a fifth at 4 pixels; `course` was shown shifts of up to 1.5
-# pixels, and loses two in a hundred. (At 6 pixels some digits lose a little ink over the edge.) But `course` is another
-# network as well, so this does not say which of the two did it; notebook 6 asks with one network.
+# pixels, and loses two in a hundred. (At 6 pixels some digits lose a little ink over the edge.) But `course` is also
+# another network, so this does not show which of the two did it; notebook 6 asks with one network.
 #
-# **Robust to what, and how far: print it, or do not say it.**
+# **Robust to what, and how far? Say it, or do not say "robust".**
 #
 # ## What was shown
 #
-# - An accuracy near 99.4% from 10,000 digits carries about ± 0.15 points for the digits, and the spread of its
-#   seeds besides; say which of the two your interval covers, or give the one for both.
+# - An accuracy near 99.4% on 10,000 digits carries about ± 0.15 points for the digits, and the spread of its
+#   seeds as well; say which of the two your interval covers, or give one for both.
 # - Two networks on the same digits are compared digit by digit, whether their intervals overlap or not.
 # - Look at the mistakes before you improve anything: some are unreadable, some are mislabelled.
 # - Confidence can be checked only in bins that hold many digits: print the counts.

@@ -56,7 +56,7 @@ from mnist_utils.evaluate import evaluate
 # The recipe `course` turns digits by up to 12°, moves them by up to 1.5 pixels, makes them up to 12% larger or
 # smaller in each direction, slants them (*shear*) by up to 9°, and bends them (*elastic distortion*) by about 0.6 pixels.
 # The source cuts one to three *holes* into half of the digits; on black they do not show. Each alone, at the strength
-# of its recipe, on five digits, and in orange where each was:
+# of its recipe, on five digits, with the original in orange:
 
 # %%
 parts = ("rotation", "shift", "scale", "shear", "elastic", "holes")
@@ -85,10 +85,10 @@ plots.keep(
 # %% [markdown]
 # ## One at a time
 #
-# `course`, five times from other seeds, with no augmentation and with each of the six alone; the network, the
-# steps, the schedule stay. (`python -m tools.reproduce augmentation/none`, and so on: two hours of a
-# processor for all of this page.) **Before you look: on which of the six would you bet, does any do harm, and can
-# five seeds tell?**
+# We train `course` from five seeds with no augmentation, and with each of the six alone; the network, the
+# steps and the schedule stay. (`python -m tools.reproduce augmentation/none` and so on: two hours on one
+# processor for this whole page.) **Before you look: which of the six would you bet on, does any do harm, and can
+# five seeds show it?**
 
 # %%
 names = {"none": "augmentation/none"} | {part: f"augmentation/{part}" for part in parts}
@@ -110,9 +110,9 @@ plots.keep(
 )
 
 # %% [markdown]
-# (The bar is the mean of five seeds, a darker point is two of them; "all five" leaves out only the holes.) The same as gains
+# (The bar is the mean of five seeds, a darker point is two of them; "all five" leaves out only the holes.) Next, the gains
 # over no augmentation, in points of accuracy, with half of Welch's 95% interval: for other seeds on these digits. (A seed
-# is not a pair: with another augmentation it draws other numbers.) Other digits bring about ± 0.1 of their own. One of
+# is not a pair: with another augmentation it draws other numbers.) Other digits would add about ± 0.1. One of
 # seven comparisons may pass by chance; so Holm's correction asks p < .05/7 of the smallest p, .05/6 of the next, and so
 # on, and a star marks what passes. An interval may exclude zero and have no star.
 
@@ -138,8 +138,8 @@ asked |= {"white in place of black": ("augmentation/all-white_fill", whole)}
 print(results.compared(asked))
 
 # %% [markdown]
-# None of the three can be distinguished from chance: not what four parts add to elastic distortion, nor what holes add to
-# them all, nor white corners. And the whole is less than its parts:
+# None of the three can be distinguished from chance: what four parts add to elastic distortion, what holes add to
+# them all, or white corners. And the whole is less than the sum of its parts:
 
 # %%
 five_parts = [names[part] for part in parts if part != "holes"]
@@ -171,7 +171,7 @@ assert excess > half
 #
 # ## How far does it carry?
 #
-# A network that was shown digits turned by up to 12° reads those well. And digits turned further? Trained with no
+# A network that was shown digits turned by up to 12° reads those well. And further? We train with no
 # turning, with up to 12° and with up to 30°, three seeds each, on 1,000 validation digits turned either way. **Sketch the
 # three curves first: where has each lost five digits in a hundred?**
 
@@ -215,7 +215,7 @@ plots.keep(
 )
 
 # %% [markdown]
-# And moved to either side, by training with no shift, with up to 1.5 and with up to 4 pixels. (At 6 some digits lose a
+# Now shifts to either side: trained with no shift, with up to 1.5 and with up to 4 pixels. (At 6 some digits lose a
 # little ink over the edge.)
 
 # %%
@@ -245,7 +245,7 @@ for where, unit, found in ((angles, "°", turned), (pixels, " px", moved)):
 
 # %% [markdown]
 # Each falls slowly within what it was trained on and faster beyond; the wider the training, the later the fall. **And a
-# network trained on shifts of up to 4 pixels, when the digits are turned? Better than the one trained on nothing, as
+# network trained on shifts of up to 4 pixels, on turned digits? Is it better than the one without any, as
 # good, or worse?**
 
 # %%
@@ -260,13 +260,13 @@ for label, found, plain, at in (
     assert gaps[-1] < -3
 
 # %% [markdown]
-# (Points of accuracy more than the network without augmentation; for other digits good to about half a point near 99%, and
+# (In points of accuracy above the network without augmentation, good to about half a point near 99% on other digits, and
 # two near 50%.) Far out it is *worse*: robustness to one change is bought with robustness to another. A network learns
 # what it was shown, not "to be robust".
 #
 # ## Or more digits?
 #
-# Augmentation makes new digits from old. What if there are more old ones? The same network on the first 1,000,
+# Augmentation makes new digits from old. What if we had more old ones? The same network on the first 1,000,
 # 5,000, 20,000 and all 55,000 training digits, with no augmentation and with all five. One trap: with nine epochs each,
 # 1,000 digits would get a fiftieth of the steps, and lose for that reason. So every run takes about 3,900 *steps* of
 # 128 digits, which makes 484 epochs of 1,000; and the clean steps at the end (`course` ends with an epoch that is not
@@ -317,18 +317,18 @@ print(results.compared(pairs))
 # %% [markdown]
 # With 1,000 and with 5,000 digits augmentation about halves the errors; the gain at 1,000 passes Holm's correction for
 # six. At 20,000 and 55,000 digits it takes a quarter and a sixth of them, which three seeds cannot distinguish from
-# chance. Can it take the place of digits? 5,000 with augmentation came out between 20,000 and 55,000 without (the last
+# chance. Can it replace digits? 5,000 with augmentation came out between 20,000 and 55,000 without (the last
 # two lines), and three seeds distinguish it from neither.
 #
 # ## What was shown
 #
 # - On all 55,000 digits the whole augmentation of `course` brings 0.14 points, one error in four (n = 5), and elastic
 #   distortion alone cannot be distinguished from the whole. Gains do not add up.
-# - A network is robust to what it was shown: the wider the training, the later the fall. To other changes it was not
-#   shown it may become *less* robust.
+# - A network is robust to what it was shown: the wider the training, the later the fall. To changes it was not
+#   shown, it may become *less* robust.
 # - Augmentation is worth having when training digits are few (at 1,000 and 5,000 it about halves the errors), or when the
 #   digits to be read will be turned or shifted. Compare at equal *steps*, and choose its strength on validation digits.
 #
-# Your turn: [exercises](exercises/06_augmentation.ipynb), equal steps, and what a difference is worth.
+# Your turn: [exercises](exercises/06_augmentation.ipynb), on equal steps, and what a difference is worth.
 #
 # Next: [7 · The learning rate](07_learning_rate.ipynb)

@@ -51,10 +51,10 @@ from mnist_utils.train.optimizers import schedule
 # %% [markdown]
 # ## How large may a step be?
 #
-# The **learning rate** is the factor on Adam's steps (notebook 2a: `lr`). Too small, and nothing is learnt in the
-# time there is; too large, and what is learnt is thrown away again. A quick way to see both ends is the *range
-# test* (Smith 2017): begin far too small, and make every step 3% larger than the one before. **Where, on a scale
-# from 0.00001 to 1, will the loss begin to fall, and where to rise?**
+# The **learning rate** scales Adam's steps (notebook 2a: `lr`). Too small, and nothing is learnt in the
+# time given; too large, and what is learnt is thrown away again. A quick way to see both ends is the *range
+# test* (Smith 2017): begin far too small, and make every step 3% larger than the one before. **Where on a scale
+# from 0.00001 to 1 will the loss begin to fall, and where to rise?**
 
 # %%
 train, _ = data.hold_out(data.load(train=True), 5_000)
@@ -92,12 +92,12 @@ plots.keep(
 
 # %% [markdown]
 # (Your curve will differ a little.) The loss begins to fall at about 0.00003, falls fastest below 0.001, is low and level
-# from 0.01 to 0.07, and rises for good from about 0.35 on. Below 0.001 steps are slow, above 0.1 unsteady: the rates
-# between deserve a trial. The test sees one epoch, and a rate that grows; it tells where to look, not what is best.
+# from 0.01 to 0.07, and rises for good from about 0.35 on. Steps are slow below 0.001, unsteady above 0.1: the rates
+# between deserve a try. The test sees one epoch and a growing rate; it shows where to look, not what is best.
 #
 # ## Three schedules
 #
-# A *schedule* says how the rate changes on the way. *Constant*: not at all, as in the source. *Step*: a tenth of it
+# A *schedule* says how the rate changes over time. *Constant*: not at all, as in the source. *Step*: a tenth of it
 # after half of the steps, a hundredth after three quarters. *One cycle*: it grows at first, here for 15% of the steps (the
 # *warm-up*), then falls along a cosine to zero (*annealing*; Smith 2018, whose rate falls in a straight line; the cosine is
 # fastai's).
@@ -121,7 +121,7 @@ plots.keep(
 #
 # A comparison at *one* rate is unfair: what is right for a constant rate is too small for the peak of a cycle. So
 # each schedule was trained with five rates, for 2, 5, 10 and 20 epochs (the *budget*): FastNet, batches of 128, with the
-# distortions, label smoothing and weight decay of `fast`, which were chosen beside one cycle. The rate is chosen by
+# distortions, label smoothing and weight decay of `fast`, which were chosen with one cycle. The rate is chosen by
 # seed 0, and judged by three seeds that had no part in the choice. **Which schedule bears the largest rate?**
 
 # %%
@@ -173,8 +173,8 @@ plots.keep(
 # At 0.1, for five epochs, a constant rate leaves 89 errors, step 41, one cycle 31: it bears the largest. (Two of the
 # twelve choices lie at the edge of the grid, one cycle's 0.1 and the constant 0.001; a wider one might serve them better.)
 #
-# One cycle is lowest at every budget. Could that be chance? How many errors more than one cycle's, ± half of Welch's 95%
-# interval, for other seeds on these digits; in the last line of each, all runs, less the mean of their budget:
+# One cycle is lowest at every budget. Could that be chance? How many more errors than one cycle, ± half of Welch's 95%
+# interval, for other seeds on these digits; each last line pools all runs, less the mean of their budget:
 
 
 # %%
@@ -204,9 +204,9 @@ for kind in ("constant", "step"):
 # At a single budget three seeds can hardly distinguish the difference from chance; all twelve together can. The
 # uncertainty of choosing each rate by one seed is not included. The step schedule lies one error below the constant rate.
 #
-# Mind what was compared: *finished* trainings, each at its own rate. Half of a cycle must not be judged, for its rate is
+# Note what was compared: *finished* trainings, each at its own rate. Do not judge half a cycle, for its rate is
 # still high. And look at the table of five epochs again: those who compare at the single rate 0.001, the source's, find the
-# constant rate ahead (seed 0; and so at each of the four budgets), and at 0.1 one cycle has a third of its errors.
+# constant rate ahead (seed 0; so too at each of the four budgets), but at 0.1 one cycle has a third of its errors.
 #
 # ## An average in place of annealing?
 #
@@ -228,8 +228,8 @@ for kind in ("constant", "onecycle"):
         print(f"{kind + label:22}" + "".join(f"{count:8}" for count in found))
 
 # %% [markdown]
-# (One seed for each figure: look at the rows, not at one of them.) At a constant rate fewer errors are left at each of
-# the five rates, by one at 0.003, most at 0.1. Now at the best rate of each, with four seeds (the one that chose among
+# (One seed per figure: look at whole rows, not at one number.) At a constant rate the average saves errors at each of
+# the five rates: one at 0.003, most at 0.1. Now at the best rate of each, with four seeds (the one that chose among
 # them): what does the average add, in points of accuracy?
 
 # %%
@@ -252,12 +252,12 @@ for label, pair in asked.items():
 
 # %% [markdown]
 # With the average a constant rate leaves 31 errors in place of 35 (the means of the four), as many as one cycle without
-# it, 31; that one it brings to 30. Neither gain can be distinguished from chance.
+# it (31), which it brings to 30. Neither gain can be distinguished from chance.
 #
 # ## Another optimizer, at two rates
 #
 # `course` trains most of its filters with Muon, momentum whose step is made equally large in all directions of a layer's weights. [The results](../results/README.md) say what Adam alone does at the rate
-# that was chosen beside Muon, 0.02. Is that fair to Adam? Here it is at half of that, too, five seeds each: first mean ±
+# that was chosen for Muon, 0.02. Is that fair to Adam? Here it is at half of that, too, five seeds each: first mean ±
 # standard deviation, then the difference from `course`, ± half of Welch's 95% interval.
 
 # %%
@@ -303,21 +303,21 @@ print(
 )
 
 # %% [markdown]
-# 34 errors in place of 50 on average, a third fewer, with the same network and as many epochs. The interval excludes zero
-# and says little more: the gain may be 0.04 points or 0.58. And mind our own rule: neither side has its best rate here, so
+# 34 errors instead of 50 on average, a third fewer, with the same network and as many epochs. The interval excludes zero
+# and little more: the gain may be 0.04 points or 0.58. And remember our own rule: neither side has its best rate here, so
 # this is what two settings of the source left on the table, not what a schedule is worth.
 #
 # ## What was shown
 #
 # - For FastNet, each schedule at its own best rate, one cycle leaves 5 ± 3 errors of 35 fewer than a constant rate
-#   (twelve runs each); at any one budget three runs could not show it. Five epochs of it come out like twenty at a
+#   (twelve runs each); at any one budget three runs could not show it. Five epochs of it do as well as twenty at a
 #   constant rate (31.0 and 30.7 errors).
-# - The best rates differ up to tenfold: compared at one rate, either schedule can be made to lose. Choose each side's rate by
-#   itself, on a wide grid; judge by seeds that had no part in the choice, and judge finished trainings only.
+# - The best rates differ up to tenfold: compared at one rate, either schedule can be made to lose. Pick each side's rate by
+#   itself, on a wide grid; judge on seeds that had no part in the choice, and judge finished trainings only.
 # - The source's own recipe with a cycle of four times its rate leaves a third fewer errors (three seeds, 0.3 ± 0.3 points).
 # - An average of the weights brought a constant rate level with one cycle, as far as four seeds can say; after a cycle it
 #   adds next to nothing.
 #
-# Your turn: [exercises](exercises/07_learning_rate.ipynb), a rate that changes, and a fair comparison.
+# Your turn: [exercises](exercises/07_learning_rate.ipynb), on a rate that changes, and a fair comparison.
 #
 # Next: [8 · Pruning](08_pruning.ipynb)

@@ -110,8 +110,8 @@ for share, found in cut.items():
     )
 
 # %% [markdown]
-# Half of them are hardly missed, less than one error on average; the errors double between eight and nine in ten. And
-# if the weights that are left are trained again, two epochs on 10,000 digits, while what is zero stays zero?
+# Half of them are hardly missed: less than one error on average. The errors double between eight and nine in ten. And
+# what if we retrain the remaining weights, for two epochs on 10,000 digits, and keep the zeros at zero?
 
 
 # %%
@@ -162,14 +162,14 @@ plots.keep(
 )
 
 # %% [markdown]
-# Training again helps from nine tenths on, where the errors are twice those of the whole head in place of five
-# times. One often reads that nine weights in ten are superfluous; of this head, cut at once and trained again this
-# briefly, it is more like one in two. (Three seeds; the picture is cut at 5%. The first row, where no weight was cut,
-# shows what two epochs on few digits do by themselves.)
+# Retraining helps from nine tenths on: there the errors are twice those of the whole head instead of five
+# times. One often reads that nine weights in ten are superfluous; of this head, cut in one go and retrained this
+# briefly, it is closer to one in two. (Three seeds; the picture is cut at 5%. The first row, where no weight was cut,
+# shows what two epochs on few digits do on their own.)
 #
 # ## Zeros are not bytes, and not speed
 #
-# "Ten times smaller", one reads of a network with nine tenths of its weights at zero. **How many bytes does its head
+# "Ten times smaller", they say of a network with nine tenths of its weights at zero. **How many bytes does its head
 # take, and how many times faster does it answer?**
 
 # %%
@@ -199,8 +199,8 @@ for name, head in (("dense", dense), ("nine tenths zeros", sparse)):
 
 # %% [markdown]
 # As many bytes, and about as many seconds (yours will differ; the two, little): a processor multiplies by zero as
-# patiently as by anything else. A packer makes a smaller *file* of it. What leaves smaller tables, and smaller maps,
-# is to leave out whole channels.
+# patiently as by anything else. A zip program makes a smaller *file* of it. To get smaller tables, and smaller maps,
+# leave out whole channels.
 #
 # ## Channels, and a fair rival
 #
@@ -223,7 +223,7 @@ for name, group in (("CourseNet", whole), ("larger scales", left)):
 # It needs more training: 20 more epochs, by the same recipe (`python -m tools.reproduce pruning/pruned`).
 # The usual report ends here, with a table of "before" and "after". But what would the *same small network* have
 # reached, had it been trained from scratch for as long, 40 epochs? And SmallNet, which was designed for this size,
-# by its own recipe, in as many? **Order the three.** (± is the standard deviation of the seeds.)
+# by its own recipe, in as many epochs? **Rank the three.** (± is the standard deviation of the seeds.)
 
 # %%
 rivals = {"pruned": "pruning/pruned", "from scratch": "pruning/from_scratch"}
@@ -243,9 +243,9 @@ print(results.compared(asked))
 # %% [markdown]
 # (Here ± is half of Welch's 95% interval of the difference. No star: none has p < .05, corrected for asking three times.)
 #
-# 34.2 errors each, on average: what the large network had learnt shows no gain after 20 more epochs, to within 7 errors
-# of 34 either way. Liu et al. found the same on larger networks (2019). Nor did it save time: the large network had
-# to be trained first. (The pruned one went through a second cycle of the learning rate, from its top; a gentler one
+# 34.2 errors each, on average: the large network's weights brought no gain after 20 more epochs, to within 7 errors
+# of 34 either way. Liu et al. (2019) found the same on larger networks. Nor did it save time: the large network had
+# to be trained first. (The pruned one went through a second full cycle of the learning rate; a gentler one
 # might forget less, and was not tried. The one from scratch had a single cycle of 40 epochs.) SmallNet came out
 # about four errors lower, which three seeds cannot distinguish from chance; its recipe was chosen at its size, theirs for
 # CourseNet, so what is compared here is a design *with* its training.
@@ -253,9 +253,9 @@ print(results.compared(asked))
 # ## Fewer bits
 #
 # A third way leaves every weight where it is and writes it down in fewer bits. **Quantisation** rounds the weights of
-# each filter to a whole number of steps; with 8 bits there are 127 steps to either side of zero. One more number for
-# each filter says how large a step is. That is how networks get onto the chips of watches and doorbells, whose memory
-# is counted in kilobytes. No training follows. **With how many bits a weight do CourseNet's errors double?**
+# each filter to a whole number of steps; with 8 bits there are 127 steps to either side of zero. One more number per
+# filter says how large a step is. That is how networks get onto the chips of watches and doorbells, whose memory
+# is counted in kilobytes. No training follows. **At how many bits per weight do CourseNet's errors double?**
 
 # %%
 guess = ""  # bits; a weight has 32 now
@@ -304,23 +304,23 @@ assert 1.4 < means[4] / statistics.mean(plain) < 2.2
 assert means[3] > 200
 
 # %% [markdown]
-# Down to five or six bits, nothing is lost that five networks could show; with four, there are half as many errors again,
-# and with three, the network is gone. Six bits make 5 kilobytes of a network that errs on 22 of 5,000 digits. All of it comes for
-# nothing, no training, no data: **of the three ways to make this network smaller, rounding is the cheapest by far.**
+# Down to five or six bits, nothing is lost that five networks could show; at four, there are half as many errors again,
+# and at three, the network is ruined. At six bits the network takes 5 kilobytes and misreads 22 of 5,000 digits. All of it is
+# free (no training, no data): **of the three ways to make this network smaller, rounding is the cheapest by far.**
 #
-# Two things are left out. Here only weights are rounded; a chip without floating point rounds the maps as well. And
+# Two caveats. Here only weights are rounded; a chip without floating point rounds the maps as well. And
 # bytes are not seconds: this computer unpacks the numbers and multiplies in 32 bits as before. (Trained for one epoch
-# more with its rounding in place, a network often bears four bits. That was not tried here.)
+# more with its rounding in place, a network can often manage with four bits. That was not tried here.)
 #
 # ## The frontier
 #
-# Networks that this course has trained on the same 55,000 digits and judged on the same 5,000: their errors against
-# their parameters, both axes logarithmic. The *frontier* consists of those that no smaller network matches. **Which are
+# Here are networks that this course trained on the same 55,000 digits and judged on the same 5,000: errors against
+# parameters, on logarithmic axes. The *frontier* consists of those that no smaller network matches. **Which are
 # they?** The bar is
-# Student's 95% interval of the mean over seeds, three to five of each. Not only the networks differ: those of notebook 2c
-# (Model1, Model2 with its variants) and five of one budget, unlabelled, were trained for four epochs, `fast` for six,
-# Model3 for ten, `course`, `small` and `mini` for twenty, the pruned network and its rival for forty in all. (`best` is
-# missing: what is stored of it are test figures.)
+# Student's 95% interval of the mean over three to five seeds. The networks are not all that differs: those of notebook 2c
+# (Model1, Model2 with its variants) and five of one size, unlabelled, were trained for four epochs, `fast` for six,
+# Model3 for ten, `course`, `small` and `mini` for twenty, the pruned network and its rival for forty in all. (`best`
+# is missing: only its test figures are stored.)
 
 # %%
 drawn = {
@@ -350,16 +350,16 @@ plots.keep(
 
 # %% [markdown]
 # The frontier, from the left: `mini`, the pruned network and its rival from scratch, `small`, `course`. The pruned network
-# is there by 59 parameters, with errors of its own: 34 of 5,000 against 28 for `small`. Three differences separate
+# makes it by 59 parameters, and has more errors: 34 of 5,000 against 28 for `small`. Three differences separate
 # `small` and `course` from the networks above them: a cheaper kind of convolution, another recipe, more epochs. Which of
-# them did it was not measured. `course` errs about as often as Model1, which has more than six times its parameters.
+# them mattered was not measured. `course` errs about as often as Model1, which has more than six times its parameters.
 #
 # ## What was shown
 #
-# - Half of this head's weights, the smallest, can be cut; what is nine tenths zeros is as slow as before, and as large
+# - Half of this head's weights, the smallest, can be cut; a table of mostly zeros is as slow as before, and as large
 #   unless it is packed.
-# - A pruned network's rival is the same network from scratch, with all epochs counted. Here neither is ahead (n = 5).
-# - Weights rounded to six bits lose nothing here, and make 5 kB of 22. Measure bytes, seconds and errors before you say
+# - A pruned network's rival is the same network from scratch, counting all epochs. Here neither is ahead (n = 5).
+# - Rounding to six bits loses nothing here, and turns 22 kB into 5. Measure bytes, seconds and errors before you say
 #   "compressed".
 #
 # Your turn: [exercises](exercises/08_pruning.ipynb), bytes of zeros, and half of the channels.

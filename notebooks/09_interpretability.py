@@ -17,17 +17,17 @@
 # %% [markdown]
 # # 9 · Interpretability
 #
-# **What does it look at?**
+# **What does a network look at?**
 #
 # | needs | takes | costs |
 # |---|---|---|
 # | notebooks 2a and 2b; the trained weights in `results/` | 1 minute to run, 30 to read | nothing |
 #
-# People explain a network by pictures that show which pixels counted. Four such pictures are drawn here, for
-# one trained Model3 and the first 200 test digits, and each is asked three questions. *Does it change when the
-# network is replaced by one that has learnt nothing?* *If the pixels that it names are taken away, does the
-# network change its answer sooner than if any ink is?* And, if so: *does the picture tell us of this network, or
-# of the digit?*
+# People explain networks with pictures of which pixels counted. Four such pictures are drawn here, for
+# one trained Model3 and the first 200 test digits, and we ask each three questions. *Does it change when the
+# network is replaced by one that has learnt nothing?* *If the pixels it points to are removed, does the
+# network change its answer sooner than if any ink is?* And, if so: *does it tell us about this network, or
+# about the digit?*
 
 # %% tags=["hide-input"]
 import sys
@@ -72,7 +72,7 @@ black = images.min().item()
 # %% [markdown]
 # ## Filters, and what they find
 #
-# The first layer's ten kernels, and the map that each makes of a seven, before ReLU. White is 0, red positive, blue
+# Here are the first layer's ten kernels, and each one's map of a seven, before ReLU. White is 0, red positive, blue
 # negative. **Which of them would you call an edge detector?**
 
 # %%
@@ -94,12 +94,12 @@ plots.keep(
 )
 
 # %% [markdown]
-# Filters 4 and 6 answer to upper or lower edges, 5 and 8 to left or right ones, and 3 wherever there is ink.
-# Deeper layers read ten such maps at once, and their kernels are hard to read; so people ask for pixels instead.
+# Filters 4 and 6 detect upper or lower edges, 5 and 8 left or right ones, and 3 wherever there is ink.
+# Deeper layers read ten such maps at once, and their kernels are hard to read; so people look at pixels instead.
 #
 # ## Class activation: a mean that is exact
 #
-# Model3 ends in a mean over 3×3 units and a linear head. Both are sums, so they may change places: apply
+# Model3 ends in a mean over 3×3 units and a linear head. Both are linear, so they can be swapped: apply
 # the head to each of the nine units first, and the mean of the nine results is the logit. The nine numbers
 # are called a **class activation map** (Zhou et al. 2016). The equality is exact, up to rounding:
 
@@ -141,7 +141,7 @@ plots.keep(
 
 # %% [markdown]
 # Four pixels: the nine centres lie in the middle of the image, and each unit sees 24 pixels around its own. The
-# blow-up looks like a map of the image, but it is not one. **The mean is exact; the place is not.**
+# enlargement looks like a map of the image, but it is not one. **The mean is exact; the place is not.**
 #
 # ## Four pictures of pixels
 #
@@ -149,15 +149,15 @@ plots.keep(
 #
 # - *saliency*: how fast the logit changes with the pixel, the gradient's absolute value;
 # - *gradient × digit*: the gradient times how far the pixel is from black;
-# - *integrated gradients*: the same with the gradient's mean on the way from a black image to the digit;
+# - *integrated gradients*: the same, but the gradient is averaged on the way from black to the digit;
 # - *occlusion*: how much the logit falls when a black square of 5×5 hides the place, moved by 2 pixels; a pixel
-#   gets the mean over the squares that cover it.
+#   gets the mean over all squares that cover it.
 #
-# All but saliency have a sign: plus speaks for the answer, minus against it. Drawn is the strength alone.
+# All but saliency have a sign: plus speaks for the answer, minus against it. We draw only the strength.
 #
-# One rule is needed. Most of the image is black, and there the four units that a max pool compares are equal.
+# One rule first. Most of the image is black, and there the four units that a max pool compares are equal.
 # Which of them gets the gradient? Rounding would decide, differently on every processor. So we let them share it
-# (`explain.sharing_ties`), and count differences below a ten-thousandth of the strongest pixel as none.
+# (`explain.sharing_ties`), and treat differences below a ten-thousandth of the strongest pixel as zero.
 
 
 # %%
@@ -206,8 +206,8 @@ plots.keep(
 #
 # A picture that explains a network should differ for a different network (Adebayo et al. 2018). So draw the
 # same for networks with random weights, and compare by Spearman's **rank correlation**: 1 is the same order of
-# pixels, 0 has nothing in common. Over the whole image first, by strength, as is often done. And as a check of
-# the check: what do two sets of *random numbers* get, put on the ink of the same digits? **Guess.**
+# pixels, 0 is nothing in common. First the whole image, by strength, as is often done. And as a check of
+# the check: what do two sets of *random numbers* get when placed on the ink of the same digits? **Guess.**
 
 
 # %%
@@ -250,8 +250,8 @@ for name, agreed in whole.items():
 print(f"{'random numbers':21} {agreement(*dice):5.2f}")
 
 # %% [markdown]
-# Two pictures seem to be the same for every network, 0.99. But so do dice! Most of the image is black, and
-# there a picture that multiplies by the digit is 0, whatever the network; that alone makes the correlation.
+# Two pictures seem to be the same for every network: 0.99. But so do dice! Most of the image is black, and
+# there a picture that multiplies by the digit is 0 for any network; that alone creates the correlation.
 # (60 digits, the range over three random networks.) **A test must be tested, too.** So ask again, on the ink
 # alone, and with the sign:
 
@@ -262,8 +262,8 @@ for name, agreed in within.items():
 
 # %% [markdown]
 # Nothing is left: which ink speaks for the answer, and which against, depends on what was learnt, in all three
-# pictures that have a sign. Of saliency, a little is left. Any network, trained or not, looks less to the border; so
-# compare once more only ink that lies equally far from the middle, in a ring two pixels wide:
+# pictures that have a sign. Of saliency, a little is left. Any network, trained or not, looks less at the border; so
+# compare once more, only among ink equally far from the middle, in rings two pixels wide:
 
 # %%
 from_middle = (torch.arange(28) - 13.5).square()
@@ -273,12 +273,12 @@ ringed = over_networks(lambda one, other: agreement(one, other, ring))
 print(f"saliency              {ringed['saliency']}")
 
 # %% [markdown]
-# That was all of it.
+# That accounted for all of it.
 #
 # ## Does the network miss them?
 #
-# The other test: blacken a digit's ink in the order in which a picture names it, what speaks *for* the answer
-# first, and see how long the network still says what it said. Every order takes the same share of the digit's
+# The other test: blacken a digit's ink in the order in which a picture ranks it, what speaks *for* the answer
+# first, and see how long the network keeps its answer. Every order takes the same share of the digit's
 # ink. Four rivals need no network at all:
 #
 # - *any ink*, in random order, and *brightest ink* first;
@@ -286,7 +286,7 @@ print(f"saliency              {ringed['saliency']}")
 # - *a round hole*: ink nearest to one pixel of ink, drawn at random, first.
 #
 # **With two fifths of the ink gone, how many of the 200 digits are still read as before, if any ink goes? If a
-# round hole goes? If what occlusion names goes?**
+# round hole goes? If the ink that occlusion ranks first goes?**
 
 # %%
 guess = {"any ink": "", "a round hole": "", "occlusion": ""}  # yours, in %
@@ -384,15 +384,15 @@ assert abs(read["saliency"] - read["any ink"]) < 0.05
 # %% [markdown]
 # (± is the 95% interval of the difference, paired digit by digit, for these 200 digits as a sample of others; seven
 # comparisons, not corrected.) **The strongest rival decides what a result means.** Against the brightest ink two
-# pictures made of gradients look useful. Neither can be distinguished from a round hole, which knows no network: one gap
-# hurts more than many specks. Occlusion stays ahead. Mind, though, how it is made: by
-# hiding places and watching the logit. It is judged by the very thing that it does.
+# pictures made from gradients look useful. Neither can be distinguished from a round hole, which uses no network: one gap
+# hurts more than many specks. Occlusion stays ahead. But remember how it is made: by
+# hiding places and watching the logit. It is judged by the very thing it does.
 #
 # ## Of this network, or of the digit?
 #
-# Occlusion names ink that counts. Does it tell us what counts for *Model3*? Draw the same pictures from three other
+# Occlusion finds ink that counts. Does it tell us what counts for *Model3*? Draw the same pictures from three other
 # networks, blacken ink in *their* order, and show Model3 what is left. **If the picture is about Model3, whose order
-# should take most from it?**
+# should hurt it most?**
 
 
 # %%
@@ -424,14 +424,14 @@ assert all(
 )
 
 # %% [markdown]
-# Other networks' pictures take nearly as much from Model3 as its own: three gaps of a few points, none of which can be distinguished from chance.
-# So what occlusion names is, for the most part, **the digit's**: where a seven's stroke must be for it to be a
-# seven. A picture that explains one network would have to beat those of its neighbours, and this one does not.
+# Other networks' pictures hurt Model3 nearly as much as its own: three gaps of a few points, none of which can be distinguished from chance.
+# So what occlusion finds belongs mostly **to the digit**: where a seven's stroke must be for it to be a
+# seven. A picture that explains one network would have to beat the pictures of others; this one does not.
 #
 # ## And where there is no ink?
 #
-# To blacken black changes nothing, so this test is blind to empty places. Whiten a few of them: those that
-# saliency names, or any, both in the middle 20×20 pixels. **Does Model3 respond to them?**
+# Blackening black changes nothing, so this test is blind to empty places. Whiten a few of them: those that
+# saliency picks, or random ones, both in the middle 20×20 pixels. **Does Model3 respond to them?**
 
 # %%
 white = images.max().item()
@@ -457,8 +457,8 @@ for name, picture in (
     )
 
 # %% [markdown]
-# It does: ten white pixels, wherever they lie, change the answer for a fifth of the digits, and ten that saliency
-# names for nearly a third. A picture that multiplies by the ink cannot show that; saliency does.
+# It does: ten random white pixels change the answer for a fifth of the digits, and ten that saliency
+# picks do so for nearly a third. A picture that multiplies by the ink cannot show that; saliency can.
 #
 # ## What was shown
 #
@@ -466,9 +466,9 @@ for name, picture in (
 #   pixels apart.
 # - Test a picture on a network that has learnt nothing, and test the test on random numbers.
 # - Look for the strongest rival that needs no network. A round hole at a random place did as much as two pictures
-#   made of gradients; saliency did no more than chance.
+#   made from gradients; saliency did no better than chance.
 # - Occlusion did most: with two fifths of the ink gone, less than half of the digits were read as before. But pictures
-#   made from other networks did as well: it names the ink that makes the digit, for all of them.
+#   made from other networks did as well: for all of them, it finds the ink that makes the digit.
 # - Where there is no ink, three of the four pictures are blind, and the network is not.
 # - One trained network and 200 digits: what is true of Model3's pictures may not be true of another's.
 #

@@ -23,11 +23,11 @@
 # |---|---|---|
 # | notebook 5; the trained weights in `results/` | 1 minute to run, 25 to read | nothing |
 #
-# Ask several networks, take the mean of their probabilities: that is an **ensemble**. None of its members knows
-# more than another, but each has had its own luck. How much of that does a mean take away, and what do they share?
+# Ask several networks and average their probabilities: that is an **ensemble**. None of its members knows
+# more than another, but each has had its own luck. How much of that does a mean remove, and what do they share?
 #
-# These are test digits. Nothing was chosen by them: who is in which ensemble was fixed beforehand, by the
-# number of the seed.
+# These are test digits. Nothing was chosen on them: who is in which ensemble was fixed in advance, by the
+# seed number.
 
 # %% tags=["hide-input"]
 import sys
@@ -62,9 +62,9 @@ print(f"one network: {errors} errors, mean {statistics.mean(errors):.1f}")
 # %% [markdown]
 # ## Five networks
 #
-# These are fifteen trainings of the recipe `course` from fifteen seeds: other first weights, another order of the
-# digits, other distortions. Three ensembles of five can be made of them that share no member: seeds 0 to 4, 5 to
-# 9, 10 to 14. **Which share of a single network's errors does an ensemble of five avoid?**
+# Here are fifteen trainings of the recipe `course` from fifteen seeds: other first weights, another order of the
+# digits, other distortions. They make three ensembles of five with no shared member: seeds 0 to 4, 5 to
+# 9, 10 to 14. **What share of a single network's errors does an ensemble of five avoid?**
 
 # %%
 guess = ""  # yours, in %
@@ -91,8 +91,8 @@ print(f"that is {share:.0%} of their errors; your guess: {guess or '–'}%")
 
 # %% [markdown]
 # Both intervals are Student's t over the three, for other seeds on these digits, and as wide as three values make
-# them. Ensembles differ by the luck of their members, so the second, ensemble less members, says more. For other
-# digits, each figure has another ± 0.12 points (notebook 5).
+# them. Ensembles differ by their members' luck, so the second, ensemble minus members, says more. For other
+# digits, each figure carries another ± 0.12 points (notebook 5).
 #
 # How many networks are enough? Draw members at random, fifty times for each number. (Two draws of five share a
 # third of their members, larger ones more, and there is only one ensemble of fifteen: real ensembles differ more
@@ -124,8 +124,8 @@ plots.keep(
 )
 
 # %% [markdown]
-# The second network brings nearly half of all that fifteen bring, and five bring four fifths. Each costs as much as the
-# first, to train and at every answer.
+# The second network brings nearly half the gain of all fifteen, and five bring four fifths. Each costs as much as the
+# first, both to train and to ask.
 #
 # ## What they agree on
 #
@@ -192,15 +192,15 @@ for five, one in zip(fives, wide, strict=True):
     )
 
 # %% [markdown]
-# Three of each cannot tell: 37 errors on average here, 39.3 there (Student's 95% interval of the difference: −8 to
-# 13), and no pair has p < .05. The large network needs one pass in place of five, but one of four times the
-# multiply-adds; the five were trained without knowing of each other, on five machines if one likes. (One recipe for
-# both, made for the small ones.)
+# Three of each cannot say: 37 errors on average for five, 39.3 for one (Student's 95% interval of the difference: −8 to
+# 13), and no pair has p < .05. The large network needs one pass instead of five, but with four times the
+# multiply-adds; the five can be trained independently, on five machines if you like. (One recipe served
+# both; it was made for the small ones.)
 #
 # ## The same recipe, or five?
 #
-# Networks that differ more should err on more different digits. Take five *recipes*, seed 0 of each. Their
-# correlation φ says how alike two networks' errors are: 1 if they misread the same digits, 0 if the errors of one say
+# The more networks differ, the less their errors should overlap. Take five *recipes*, seed 0 of each. The
+# correlation φ says how far their errors coincide: 1 if they misread the same digits, 0 if the errors of one say
 # nothing about the other's. **Which φ is larger, and which ensemble is better?**
 
 # %%
@@ -227,11 +227,11 @@ print(f"five recipes: {five.n_errors} errors, φ = {likeness(mixed):.2f}")
 print(f"five seeds:   {fives[0].n_errors} errors, φ = {likeness(seeds[:5]):.2f}")
 
 # %% [markdown]
-# φ is smaller: the recipes err less alike. (Partly because they err unequally often: then φ cannot reach 1.) And
+# φ is smaller: the errors overlap less. (Partly because some recipes err more often: then φ cannot reach 1.) And
 # their ensemble misreads fewer digits. But there is *one* of them (n = 1), and it has `best` in it,
 # 18,378 parameters, which alone makes 38 errors on average; so this does not show that variety did it.
 #
-# ## May we believe an ensemble's confidence?
+# ## Can we believe an ensemble's confidence?
 #
 # Where networks disagree, their mean is less sure than they are on average. Notebook 5 compared what a network
 # promises with what it makes. **Will five together promise more errors than they make, or fewer?**
@@ -251,8 +251,8 @@ for name, result in (("seed 0", seeds[0]), *(("five", five) for five in fives)):
 
 # %% [markdown]
 # All three promise far more errors than they make: they are too modest, and a temperature below 1 says so. (It is
-# fitted here on the digits that it is asked about, which will do for a look, and not for a claim.) An ensemble has to be
-# calibrated again, on digits held out.
+# fitted here on the digits it is tested on, which will do for a look but not for a claim.) An ensemble has to be
+# calibrated again, on held-out digits.
 #
 # ## What was shown
 #
@@ -260,11 +260,11 @@ for name, result in (("seed 0", seeds[0]), *(("five", five) for five in fives)):
 #   little.
 # - One network of the size of all five, trained twice as long, could not be distinguished from them.
 # - Ten digits are misread by all fifteen networks and by their mean; six of those labels are doubtful.
-# - These ensembles promise more errors than they make: calibrate on digits held out.
+# - These ensembles promise more errors than they make: calibrate on held-out digits.
 #
 # Published figures for MNIST go further, with networks much larger than these: about 99.8% for one and 99.9% for an
-# ensemble (An et al. 2020, arXiv 2008.10400). Ask of every one how often the test digits were looked at, and who chose
-# the members by what.
+# ensemble (An et al. 2020, arXiv 2008.10400). Ask of each how often the test digits were looked at, and how the
+# members were chosen.
 #
 # Your turn: [exercises](exercises/10_ensembles.ipynb), votes and means, and how many ensembles fifteen seeds make.
 #

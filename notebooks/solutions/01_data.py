@@ -17,8 +17,8 @@
 # %% [markdown]
 # # 1 · The data: exercises
 #
-# Replace the dots in each cell by your answer, then run it. A wrong answer is told what went wrong.
-# `hint.corner()` gives a hint, asked again a second one, and after two tries `solution.corner()` shows
+# Replace the dots in each cell with your answer, then run it. A wrong answer is told why it is wrong.
+# `hint.corner()` gives a hint, a second call another, and after two tries `solution.corner()` shows
 # our answer; likewise for the others. The notebook stops at the first exercise that is not solved.
 #
 # Before you begin: [notebook 1](../01_data.ipynb). All of it takes about half an hour.
@@ -48,7 +48,7 @@ train, test = data.load(train=True), data.load(train=False)
 # ## 1.1 The corner
 #
 # A digit was standardised, `Normalize(0.1307, 0.3081)`, and *then* turned, with `fill=1`. How bright are
-# its corners, from 0, black, to 1, white? Work it out on paper, to three digits.
+# its corners, from 0 (black) to 1 (white)? Work it out on paper, to three digits.
 
 # %%
 answer = 1 * 0.3081 + 0.1307  # solution
@@ -64,7 +64,7 @@ check.black_fill(answer)
 # %% [markdown]
 # ## 1.2 Is 22 enough?
 #
-# Every digit is at most 20 pixels long. What share of the training digits, in per cent, lies wholly inside
+# Every digit is at most 20 pixels long. What percentage of the training digits lies wholly inside
 # the central square of 22 × 22? Guess first, then let the cell measure it.
 
 # %%
@@ -86,7 +86,7 @@ check.lazy(answer)
 # ## 1.4 Which changes keep the label?
 #
 # List those of `"rotation by 10"`, `"rotation by 180"`, `"mirror"`, `"shift by 2"`, `"shear by 0.1"` and
-# `"invert"` (black for white) after which the label of every digit still holds. (Degrees, and pixels.)
+# `"invert"` (black for white) after which every digit's label still holds. (In degrees and pixels.)
 
 # %%
 answer = ["rotation by 10", "shift by 2", "shear by 0.1", "invert"]  # solution
@@ -95,9 +95,9 @@ check.label_keeping(answer)
 # %% [markdown]
 # ## 1.5 Repeat or not?
 #
-# Two workers draw the same 200 random changes, in every epoch again: the trap of notebook 1. Now they load
-# 400 *different* digits, reshuffled in each of 4 epochs, half of them each. Of the 1,600 images, what
-# share is new, in per cent? (A digit meets one of 200 changes, four times.)
+# Two workers draw the same 200 random changes, again in every epoch: the trap of notebook 1. Now they load
+# 400 *different* digits, reshuffled in each of 4 epochs, half each. Of the 1,600 images, what
+# percentage is new? (A digit gets one of 200 changes, four times.)
 
 # %%
 rng = np.random.default_rng(0)  # solution

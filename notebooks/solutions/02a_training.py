@@ -17,8 +17,8 @@
 # %% [markdown]
 # # 2a · A convolution, and a network that learns: exercises
 #
-# The first is built, not answered: write a function, and it is tried on images of many sizes until it does
-# what PyTorch does. Put your code in the place of the dots. `hint.convolution()` gives a hint, and after
+# In the first you build something: write a function, and it is tried on images of many sizes until it does
+# what PyTorch does. Put your code in place of the dots. `hint.convolution()` gives a hint, and after
 # two tries `solution.convolution()` shows ours.
 #
 # Before you begin: [notebook 2a](../02a_training.ipynb). It takes about 45 minutes.
@@ -66,7 +66,7 @@ def convolve(image, kernel):
 check.convolution(convolve)
 
 # %% [markdown]
-# Try it on what you like. A blur, on a small cross:
+# Try it on anything you like. Here is a blur on a small cross:
 
 # %%
 cross = torch.zeros(5, 5)

@@ -17,8 +17,8 @@
 # %% [markdown]
 # # 2b · The arithmetic of receptive fields: exercises
 #
-# Paper and pencil first. Replace the dots by your answer, then run the cell. Many wrong answers are told which
-# belief leads to them. `hint.pool()` gives a hint, asked again a second one, and after two tries
+# Paper and pencil first. Replace the dots with your answer and run the cell. Many mistakes are traced to the
+# belief behind them. `hint.pool()` gives a hint, a second call another, and after two tries
 # `solution.pool()` shows our answer; likewise for the others.
 #
 # Before you begin: [notebook 2b](../02b_receptive_fields.ipynb). All of it takes about an hour.
@@ -51,7 +51,7 @@ check.pool(answer)
 # %% [markdown]
 # ## 2.7 Two strides
 #
-# Two 3×3 convolutions of stride 2, nothing else. How many pixels does a unit of the second see?
+# Two 3×3 convolutions of stride 2, and nothing else. How many pixels does a unit of the second see?
 
 # %%
 answer = 3 + (3 - 1) * 2  # solution
@@ -91,7 +91,7 @@ check.pool_first(answer)
 # ## 2.11 The whole table
 #
 # Model3: three 3×3 convolutions, a 2×2 pool of stride 2, four 3×3 convolutions, the mean over what is left.
-# One row for each of the nine: size of the map, receptive field, jump, and start, the centre of the first
+# Give one row for each of the nine: map size, receptive field, jump, and start, the centre of the first
 # unit's field (the first pixel's centre is 0). Your field is drawn as stairs before it is judged.
 
 # %%
@@ -120,7 +120,7 @@ answer = (2 * len(offsets)) ** 2  # solution
 check.holes(answer)
 
 # %% [markdown]
-# Now let the first of the two have dilation 1 and the second 2. What is the field, along an axis, and how
+# Now let the first of the two have dilation 1 and the second 2. What is the field along one axis, and how
 # many pixels of the box are read?
 
 # %%
@@ -130,7 +130,7 @@ check.mixed_holes(answer)
 # %% [markdown]
 # ## 2.13 Two paths
 #
-# Behind Model3's pool (field 8, jump 2) somebody puts a block: its input is added to two 3×3 convolutions of it, each with
+# After Model3's pool (field 8, jump 2) somebody puts a block: its input is added to two 3×3 convolutions of it, each with
 # padding 1. What does a unit of the sum see, along an axis?
 
 # %%
@@ -140,8 +140,8 @@ check.two_paths(answer)
 # %% [markdown]
 # ## 2.14 One large kernel
 #
-# One k×k convolution is to take the place of five of 3×3, all of stride 1, with equally many channels everywhere. Two numbers:
-# how large must k be to see as much, and how many times as many weights has it?
+# One k×k convolution is to replace five of 3×3, all of stride 1, with the same number of channels everywhere. Two numbers:
+# how large must k be to see as much, and how many times as many weights does it have?
 
 # %%
 answer = [1 + 5 * 2, 11**2 / (5 * 3**2)]  # solution

@@ -17,8 +17,8 @@
 # %% [markdown]
 # # 2c · What a field is worth: exercises
 #
-# Replace the dots by your answer, then run the cell. Many wrong answers are told which belief leads to them.
-# `hint.where()` gives a hint, asked again a second one, and after two tries `solution.where()` shows our answer; likewise
+# Replace the dots with your answer and run the cell. Many mistakes are traced to the belief behind them.
+# `hint.where()` gives a hint, a second call another, and after two tries `solution.where()` shows our answer; likewise
 # for the others.
 #
 # Before you begin: [notebook 2c](../02c_field_worth.ipynb). All of it takes about 45 minutes.
@@ -42,8 +42,8 @@ from classroom.checks import check, hint, solution
 # %% [markdown]
 # ## 2.16 Where, or whether
 #
-# Before its head a unit of Model1 sees 14 pixels, and one of Model3 24; and Model1 is the more accurate.
-# Why? In a sentence or two, in quotes. Nobody but you can mark this one; ours is printed beside it.
+# Before its head, a unit of Model1 sees 14 pixels, and one of Model3 24; yet Model1 is more accurate.
+# Why? Answer in a sentence or two, in quotes. Only you can mark this one; ours is printed beside it.
 
 # %%
 answer = "The dense head keeps the places of the parts; GAP can only count them."  # solution
@@ -53,7 +53,7 @@ check.where(answer)
 # ## 2.17 One ruler
 #
 # Take the mean of the gradient's *absolute value* as the effective field of a random Model3: its σ is about
-# 5 pixels, and theory says 3.95. What mends the comparison? One of `"leave relu out"`, `"pool by the mean"`,
+# 5 pixels, but theory says 3.95. What puts that right? One of `"leave relu out"`, `"pool by the mean"`,
 # `"take more digits"`, `"square the gradient"`.
 
 # %%
@@ -65,7 +65,7 @@ check.ruler(answer)
 #
 # `12C5-MP2-24C3` has a field of 10 and 3,214 parameters and reads 95.9%. `12C5-MP2-12C3-MP2-12C3` has a field of 20 and 3,094
 # parameters and reads 98.8%. Both were trained by one recipe, on the same digits. Which of these differ between the two as
-# well, so that they might explain it: `"depth"`, `"last map"` (its size), `"channels"` (of the last map), `"parameters"` (by
+# well, and might explain it: `"depth"`, `"last map"` (its size), `"channels"` (of the last map), `"parameters"` (by
 # more than 5%), `"recipe"`, `"digits"`?
 
 # %%
@@ -75,7 +75,7 @@ check.confounder(answer)
 # %% [markdown]
 # ## 2.19 Build the control
 #
-# What is depth worth at a field of 10 pixels? `16C5-MP2-16C3` has two convolutions and 2,938 parameters. Which network do you
+# What is depth worth at a field of 10 pixels? `16C5-MP2-16C3` has two convolutions and 2,938 parameters. Which would you
 # train beside it?
 #
 # - `"a"`: `15C5-MP2-15C3-15C1-15C1`
@@ -90,7 +90,7 @@ check.control(answer)
 # %% [markdown]
 # ## 2.20 Fewer errors
 #
-# In way A, at four convolutions and 3,000 parameters, a field of 10 reads 97.55% and one of 22 reads 98.65%. Which share of
+# In way A, at four convolutions and 3,000 parameters, a field of 10 reads 97.55% and one of 22 reads 98.65%. What share of
 # the errors has gone, in per cent?
 
 # %%
@@ -111,7 +111,7 @@ check.probe(answer)
 # %% [markdown]
 # ## 2.22 What the cut says
 #
-# The network whose fields run to 60 pixels was cut behind 28 pixels and trained again: 60% more errors (36% to 89%). "So the
+# The network whose fields reach 60 pixels was cut after 28 pixels and retrained: 60% more errors (36% to 89%). "So the
 # layers that see more than the image are needed." Does that follow? One of `"yes, errors grew by 60%"`,
 # `"yes, their fields are larger"`, `"no, the parameters were halved as well"`, `"no, three seeds say nothing"`.
 

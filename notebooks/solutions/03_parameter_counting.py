@@ -17,8 +17,8 @@
 # %% [markdown]
 # # 3 · Parameters and work: exercises
 #
-# Paper and pencil first. Replace the dots by your answer, then run the cell. `hint.poster()` gives a hint,
-# asked again a second one, and after two tries `solution.poster()` shows our answer; likewise for the others.
+# Paper and pencil first. Replace the dots with your answer and run the cell. `hint.poster()` gives a hint,
+# a second call another, and after two tries `solution.poster()` shows our answer; likewise for the others.
 #
 # Before you begin: [notebook 3](../03_parameter_counting.ipynb). All of it takes about half an hour.
 
@@ -41,7 +41,7 @@ from classroom.checks import check, hint, solution
 # %% [markdown]
 # ## 3.1 One large, or two small
 #
-# From 10 channels to 10, with biases: how many parameters has one 5×5 convolution, and how many have two
+# From 10 channels to 10, with biases: how many parameters are in one 5×5 convolution, and how many in two
 # 3×3 convolutions, one after the other? (Both see 5 pixels.)
 
 # %%
@@ -51,7 +51,7 @@ check.two_threes(answer)
 # %% [markdown]
 # ## 3.2 A poster
 #
-# Model3 reads an image of 56 × 56. How many parameters has it, and how many multiply-adds does it take? (On
+# Model3 reads an image of 56 × 56. How many parameters and how many multiply-adds does it need? (On
 # 28 × 28: 6,016 and 1,164,180.)
 
 # %%
@@ -64,7 +64,7 @@ check.poster(answer)
 # %% [markdown]
 # ## 3.3 A bias too many?
 #
-# BatchNorm subtracts the mean of its input, so that a bias just before it does nothing. How many of Model3's
+# BatchNorm subtracts the mean of its input, so a bias just before it does nothing. How many of Model3's
 # parameters could be left out for this reason, without changing what it can compute?
 
 # %%
@@ -75,7 +75,7 @@ check.bias(answer)
 # ## 3.4 In two steps
 #
 # From 32 channels to 32, without biases. How many weights has a 3×3 convolution, how many have a depthwise
-# 3×3 and a 1×1 together, and how many times fewer is that? And how many pixels, in each direction, does a unit
+# 3×3 and a 1×1 together, and how many times fewer is that? And how many pixels in each direction does a unit
 # after the two see of the map before them?
 
 # %%
@@ -86,8 +86,8 @@ check.separable(answer)
 # %% [markdown]
 # ## 3.5 Work is not time
 #
-# Model1 takes twice as many multiply-adds as Model3, and has six times as many parameters. How many times as
-# long does it take, by the speeds that are stored in `results/bench.json`?
+# Model1 needs twice as many multiply-adds as Model3, and has six times as many parameters. How many times as
+# long does it take, by the speeds stored in `results/bench.json`?
 
 # %%
 import json
@@ -101,7 +101,7 @@ check.seconds(answer)
 # %% [markdown]
 # ## 3.6 A budget
 #
-# Model3 with another width w in place of its 10 channels (the last convolution keeps its 12). What is the
+# Give Model3 another width w in place of its 10 channels (the last convolution keeps its 12). What is the
 # largest w with fewer than 8,000 parameters?
 
 

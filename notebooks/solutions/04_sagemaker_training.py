@@ -17,8 +17,8 @@
 # %% [markdown]
 # # 4 · Jobs and endpoints: exercises
 #
-# No account is needed. Replace the dots by your answer, then run the cell. `hint.weekend()` gives a hint,
-# asked again a second one, and after two tries `solution.weekend()` shows our answer; likewise for the others.
+# No account is needed. Replace the dots with your answer and run the cell. `hint.weekend()` gives a hint,
+# a second call another, and after two tries `solution.weekend()` shows our answer; likewise for the others.
 #
 # Before you begin: [notebook 4](../04_sagemaker_training.ipynb). All of it takes about twenty minutes.
 
@@ -60,8 +60,8 @@ answer = "what was done of epoch 3"  # solution
 check.spot(answer)
 
 # %% [markdown]
-# What must a checkpoint hold, so that the resumed run ends as the other would have, bit for bit? A list of
-# some of `"weights"`, `"batchnorm statistics"`, `"optimizer moments"`, `"moving average"`, `"epochs done"`,
+# What must a checkpoint hold for the resumed run to end as the other would have, bit for bit? List all that
+# apply: `"weights"`, `"batchnorm statistics"`, `"optimizer moments"`, `"moving average"`, `"epochs done"`,
 # `"random numbers"`.
 
 # %%
@@ -77,7 +77,7 @@ check.checkpoint(answer)
 # %% [markdown]
 # ## 4.3 What a pattern reads
 #
-# SageMaker reads metrics off the log: it searches each line for a regular expression, and takes the first
+# SageMaker reads metrics from the log: it searches each line for a regular expression and takes the first
 # group. Write one that finds the validation accuracy in lines like
 
 # %%

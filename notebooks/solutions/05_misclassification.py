@@ -17,8 +17,8 @@
 # %% [markdown]
 # # 5 · Mistakes and their intervals: exercises
 #
-# Replace the dots by your answer, then run the cell. `hint.another()` gives a hint, asked again a second
-# one, and after two tries `solution.another()` shows our answer; likewise for the others.
+# Replace the dots with your answer, then run the cell. `hint.another()` gives a hint, a second call
+# another, and after two tries `solution.another()` shows our answer; likewise for the others.
 #
 # Before you begin: [notebook 5](../05_misclassification.ipynb). All of it takes about an hour.
 
@@ -50,8 +50,8 @@ networks = {name: evaluate(results.network(name), test) for name in ("reference"
 # ## 5.1 Another ten thousand
 #
 # A network's true rate is 99.4%. It is tested on 10,000 digits, and Wilson's 95% interval is drawn around
-# the accuracy that was found. Then it is tested on only 1,000 other digits. In how many per cent of cases does
-# the second accuracy lie in that interval? Guess, then simulate.
+# the accuracy found. Then it is tested on only 1,000 other digits. In what percentage of cases does
+# the second accuracy fall into that interval? Guess, then simulate.
 
 # %%
 rng = np.random.default_rng(0)
@@ -63,7 +63,7 @@ answer = 100 * ((ends[:, 0] <= accuracy) & (accuracy <= ends[:, 1])).mean()  # s
 check.another(answer)
 
 # %% [markdown]
-# And two networks of this same rate, each tested on 10,000 digits of its own: by how many points do their
+# Take two networks of this rate, each tested on 10,000 digits of its own: by how many points do their
 # accuracies differ at most, in 95% of such pairs?
 
 # %%
@@ -82,7 +82,7 @@ for name in ("reference", "fast"):
     print(f"{name:10} {networks[name].n_errors} errors, 95% from {low:.2%} to {high:.2%}")
 
 # %% [markdown]
-# Are these two networks `"different"`, are they `"not different"`, or `"cannot be told"`, at p < .05? Ask the
+# At p < .05, are these two networks `"different"` or `"not different"`, or is it `"cannot be told"`? Ask the
 # digits.
 
 # %%
@@ -94,7 +94,7 @@ check.overlap(answer)
 # ## 5.3 A hundred and fifty thousand?
 #
 # `course` was trained with fifteen seeds. Of the digits that seed 0 misreads, how many does at least one of the
-# others misread, too? Say first what you would expect if each training drew new mistakes.
+# others also misread? First say what you would expect if each training drew new mistakes.
 
 # %%
 first, *others = (set(run["mistakes"]) for run in results.runs("course"))
@@ -121,7 +121,7 @@ check.hundred(answer)
 # ## 5.5 Corrected labels
 #
 # What is the accuracy of `course` if the ten correctable labels are corrected, and the other five of the 15
-# left out? In per cent, to two digits after the point.
+# left out? Answer in per cent, to two decimal places.
 
 # %%
 predicted = networks["course"].predictions
@@ -133,7 +133,7 @@ check.both_figures(answer)
 # %% [markdown]
 # ## 5.6 Calibrated?
 #
-# A network is 96.7% sure of 276 digits, on average, and 267 of them are right. Which of these has been shown:
+# A network is 96.7% sure of 276 digits, on average, and 267 of them are right. What has been shown:
 # `"too sure"`, `"too unsure"`, `"perfectly calibrated"`, or `"cannot be told"`?
 
 # %%

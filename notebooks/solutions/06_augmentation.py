@@ -17,7 +17,7 @@
 # %% [markdown]
 # # 6 · Augmentation: exercises
 #
-# Replace the dots by your answer, then run the cell. `hint.equal_steps()` gives a hint, asked again a second one,
+# Replace the dots with your answer and run the cell. `hint.equal_steps()` gives a hint, a second call another,
 # and after two tries `solution.equal_steps()` shows our answer; likewise for the others.
 #
 # Before you begin: [notebook 6](../06_augmentation.ipynb). All of it takes about half an hour.
@@ -48,7 +48,7 @@ from mnist_utils import results
 # ## 6.1 Equal steps
 #
 # A training takes nine epochs of 55,000 digits in batches of 128; the last batch of an epoch may be smaller. You
-# want to compare 5,000 digits at as many steps. How many epochs are that?
+# want to compare 5,000 digits at the same number of steps. How many epochs is that?
 
 # %%
 answer = 9 * math.ceil(55_000 / 128) / math.ceil(5_000 / 128)  # solution
@@ -57,7 +57,7 @@ check.equal_steps(answer)
 # %% [markdown]
 # ## 6.2 What is it worth?
 #
-# The mean errors of the notebook's picture of more digits, both axes logarithmic there:
+# Here are the mean errors from the notebook's picture of more digits, where both axes are logarithmic:
 
 # %%
 sizes = np.array([1_000, 5_000, 20_000, 55_000])
@@ -81,7 +81,7 @@ check.worth(answer)
 # %% [markdown]
 # ## 6.3 Five seeds
 #
-# What the holes add to all other augmentation, seed by seed, in points of accuracy:
+# Here is what the holes add to all the other augmentation, seed by seed, in points of accuracy:
 
 # %%
 with_holes, without = (

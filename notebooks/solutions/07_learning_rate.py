@@ -17,7 +17,7 @@
 # %% [markdown]
 # # 7 · The learning rate: exercises
 #
-# Replace the dots by your answer, then run the cell. `hint.cycle()` gives a hint, asked again a second one,
+# Replace the dots with your answer, then run the cell. `hint.cycle()` gives a hint, a second call another,
 # and after two tries `solution.cycle()` shows our answer; likewise for the others.
 #
 # Before you begin: [notebook 7](../07_learning_rate.ipynb). All of it takes about a quarter of an hour.

@@ -17,7 +17,7 @@
 # %% [markdown]
 # # 8 · Pruning: exercises
 #
-# Replace the dots by your answer, then run the cell. `hint.zeros()` gives a hint, asked again a second one,
+# Replace the dots with your answer, then run the cell. `hint.zeros()` gives a hint, a second call another,
 # and after two tries `solution.zeros()` shows our answer; likewise for the others.
 #
 # Before you begin: [notebook 8](../08_pruning.ipynb). All of it takes about a quarter of an hour.
@@ -43,7 +43,7 @@ from classroom.checks import check, hint, solution
 # %% [markdown]
 # ## 8.1 What a zero weighs
 #
-# A matrix of 20,480 weights in float32, nine tenths of them pruned to zero, is written to a file as it stands. How
+# A matrix of 20,480 weights in float32, nine tenths of them pruned to zero, is written to a file as it is. How
 # many bytes of numbers does the file hold?
 
 # %%

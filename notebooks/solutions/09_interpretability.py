@@ -17,7 +17,7 @@
 # %% [markdown]
 # # 9 · Interpretability: exercises
 #
-# Replace the dots by your answer, then run the cell. `hint.nine_cells()` gives a hint, asked again a second one,
+# Replace the dots with your answer and run the cell. `hint.nine_cells()` gives a hint, a second call another,
 # and after two tries `solution.nine_cells()` shows our answer; likewise for the others.
 #
 # Before you begin: [notebook 9](../09_interpretability.ipynb). All of it takes about a quarter of an hour.
@@ -54,7 +54,7 @@ check.nine_cells(answer)
 # %% [markdown]
 # ## 9.2 What dice agree on
 #
-# Two pictures of 784 pixels are 0 on the same 644 of them, and random numbers between 0 and 1 on the other 140.
+# Two pictures of 784 pixels are 0 on the same 644 pixels, and random between 0 and 1 on the other 140.
 # What is Spearman's rank correlation of the two? Guess, then simulate.
 
 # %%

@@ -17,7 +17,7 @@
 # %% [markdown]
 # # 10 · Ensembles: exercises
 #
-# Replace the dots by your answer, then run the cell. `hint.three_heads()` gives a hint, asked again a second one,
+# Replace the dots with your answer and run the cell. `hint.three_heads()` gives a hint, a second call another,
 # and after two tries `solution.three_heads()` shows our answer; likewise for the others.
 #
 # Before you begin: [notebook 10](../10_ensembles.ipynb). All of it takes about a quarter of an hour.
@@ -53,7 +53,7 @@ check.three_heads(answer)
 # %% [markdown]
 # ## 10.2 How many ensembles?
 #
-# You have trained fifteen networks. How many ensembles of five can you make whose accuracies are independent of
+# You have trained fifteen networks. How many ensembles of five can you make with accuracies independent of
 # each other, as far as the training goes?
 
 # %%
@@ -63,7 +63,7 @@ check.disjoint(answer)
 # %% [markdown]
 # ## 10.3 The best of all
 #
-# Somebody makes all 3,003 ensembles of five out of fifteen networks, and reports the test accuracy of the best.
+# Somebody makes all 3,003 ensembles of five from fifteen networks, and reports the test accuracy of the best.
 # As an estimate of what this ensemble does on other digits, is it `"too high"`, `"too low"`, or `"right on
 # average"`?
 
