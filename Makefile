@@ -1,11 +1,13 @@
 # `make` lists the targets. Each brings into .venv the groups of requirements.txt that it needs.
 
 PYTHON ?= python3
-RECIPE ?= course
+RECIPE := course
 RUN := .venv/bin/python
 
 # What may stand on the command line; anything else is a slip (`epochs=1`) and must not be ignored.
 VARIABLES := PYTHON RECIPE EPOCHS RESUME ARGS LAB CPU STUDIO
+# A shell may export CPU, or ARGS, for reasons of its own: only the command line speaks to us.
+$(foreach name,EPOCHS RESUME ARGS LAB CPU STUDIO,$(eval $(name) :=))
 given := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
 ifneq ($(filter-out $(VARIABLES),$(given)),)
 $(error no variable $(filter-out $(VARIABLES),$(given)) here; there are $(VARIABLES), in capitals)

@@ -75,6 +75,8 @@ def main(words: list[str]) -> None:
             return
         state, goal = read_state(), goal_of(words, read_state())
         over, groups, cpu = goal["over"], {*goal["groups"]}, goal["cpu"]
+        if PYTHON.exists() and state.get("groups") and cpu != state.get("cpu"):
+            raise Refused(f"{VENV} holds another PyTorch: delete it, then the same command again")
         not_whole = goal | {"groups": state.get("groups", []), "lock": ""}
         if not PYTHON.exists():
             check(over, goal["groups"], cpu)
@@ -258,7 +260,7 @@ def run(installer: list, *requirements: str) -> None:
         process.wait()
     if process.returncode:
         lines = [line.strip(" ×╰─▶│") for line in (said or "").splitlines() if line.strip()]
-        why = f". It says: {lines[-1]}" if lines else ""
+        why = f". It says: {lines[-1]}" if lines else ". The reason stands above" * shown
         raise Refused(
             "packages could not be fetched: connect this machine, or set HTTPS_PROXY (a proxy) or "
             f"PIP_INDEX_URL (a mirror); the same command goes on from here{why}"

@@ -82,6 +82,13 @@ def test_an_environment_stopped_at_any_moment_is_made_whole_by_the_same_command(
     assert said(checkout / ".venv/bin/pip", "--version")
 
 
+def test_another_torch_than_the_one_that_is_there_is_refused_and_not_claimed(checkout):
+    assert make(checkout, "setup").returncode == 0
+    line = one_line(make(checkout, "setup", "CPU=1"))
+    assert line.endswith("holds another PyTorch: delete it, then the same command again")
+    assert make(checkout, "setup").stdout == ""
+
+
 def one_line(done):
     """What a set-up that failed says, `make` apart."""
     (line,) = [line for line in done.stderr.splitlines() if not line.startswith("make: ")]
@@ -239,7 +246,7 @@ def test_over_a_torch_only_what_is_lacking_or_too_old_is_installed(checkout):
     assert (again.returncode, again.stdout) == (0, ""), again.stderr
 
 
-def test_what_make_passes_on_and_what_it_refuses(checkout):
+def test_what_make_passes_on_and_what_it_refuses(checkout, monkeypatch):
     def last_line(*words):
         return make(checkout, "--dry-run", *words).stdout.splitlines()[-1]
 
@@ -248,6 +255,10 @@ def test_what_make_passes_on_and_what_it_refuses(checkout):
                          "runs/quick", "--resume", "--lr", "0.01"]  # fmt: skip
     assert "--recipe course" in last_line("train")
     assert "--resume" not in last_line("train", "RESUME=0")
+    assert "--cpu" not in make(checkout, "--dry-run", "setup", "CPU=0").stdout
+    assert "--cpu=" in make(checkout, "--dry-run", "setup", "CPU=1").stdout
+    monkeypatch.setitem(ENVIRONMENT, "CPU", "x86_64")  # as some shells export it
+    assert "--cpu" not in make(checkout, "--dry-run", "setup").stdout
     assert last_line("lab", "LAB=--port 9000").endswith("--port 9000")
     assert ("--allow-root" in last_line("lab")) == (os.getuid() == 0)
     for slip in ("epochs=1", "EPOCH=1", "recipe=fast"):
