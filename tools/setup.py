@@ -20,6 +20,7 @@ import signal
 import subprocess
 import sys
 import sysconfig
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -78,10 +79,10 @@ def main(words: list[str]) -> None:
         if PYTHON.exists() and state.get("groups") and cpu != state.get("cpu"):
             raise Refused(f"{VENV} holds another PyTorch: delete it, then the same command again")
         not_whole = goal | {"groups": state.get("groups", []), "lock": ""}
-        if not PYTHON.exists():
+        if not PYTHON.exists() or state.get("lock", "") is None:
             check(over, goal["groups"], cpu)
             VENV.mkdir(exist_ok=True)
-            write(not_whole)  # ours from its first moment on
+            write(not_whole | {"lock": None})  # ours from its first moment on, and not yet made
             make(over)
         elif state.get("path", str(ROOT)) != str(ROOT):
             mend(state["path"])
@@ -184,10 +185,19 @@ def make(over: bool) -> None:
         elif old != READY:
             old.unlink()
     options = ["-m", "venv", *["--system-site-packages"] * over]
-    done = subprocess.run([sys.executable, *options, VENV], capture_output=True, text=True)
-    if done.returncode:
-        why = (done.stderr or done.stdout).strip().splitlines()[-1:]
-        raise Refused(f"{sys.executable} -m venv: {''.join(why)}; the same command tries again")
+    process = subprocess.Popen(
+        [sys.executable, *options, VENV], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        text=True, start_new_session=True,
+    )  # fmt: skip
+    try:
+        said, _ = process.communicate()
+    finally:  # Ctrl-C ends what it has started, too
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    if process.returncode:
+        why = "".join(said.strip().splitlines()[-1:])
+        raise Refused(f"{sys.executable} -m venv: {why}; the same command tries again")
     if over and sys.prefix != sys.base_prefix:  # a venv itself, of which ours knows nothing
         (site_packages() / "below.pth").write_text(sysconfig.get_path("purelib") + "\n")
 
