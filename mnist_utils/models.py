@@ -176,7 +176,7 @@ class SmallNet(SeparableNet):
 
 
 class MiniNet(SeparableNet):
-    """970 parameters, none of them in a 1×1 head: the last block gives the logits."""
+    """970 parameters and no 1×1 head: the last block gives the logits."""
 
     def __init__(self, widths: tuple[int, ...] = (11, 11, 11)):
         super().__init__(8, widths, mirrored=True, scale=False, activation=nn.SiLU, direct=True)

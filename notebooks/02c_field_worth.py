@@ -382,7 +382,8 @@ plots.keep(
 # %%
 for name, field in TOO_LARGE.items():
     left = results.errors_left([(longest, f"cut/{name}")])
-    words = f"{name.split('C')[0]} channels, up to field {field}: {results.line(f'cut/{name}')}"
+    channels, line = name.split("C")[0], results.line(f"cut/{name}")
+    words = f"{channels} channels, up to field {field}: {line}"
     print(words + (f", errors left {left}" if field < 60 else ""))
 
 # %% [markdown]

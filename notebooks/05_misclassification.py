@@ -102,7 +102,7 @@ guess = ""  # yours, in %
 
 # %%
 rng = np.random.default_rng(0)
-# How many of 10,000 digits go wrong, if each does with chance 0.006; 20,000 pairs of tests.
+# Errors in 10,000 digits, each wrong with chance 0.006; 20,000 pairs of tests.
 first, second = rng.binomial(10_000, 0.006, size=(2, 20_000))
 ends = np.array([wilson_interval(errors, 10_000) for errors in range(120)])[first]
 inside = (ends[:, 0] <= 1 - second / 10_000) & (1 - second / 10_000 <= ends[:, 1])

@@ -345,7 +345,8 @@ for label, where in drawn.items():
 plots.keep(
     plots.frontier(rows, ylabel="validation errors"),
     "08_frontier",
-    "Errors against parameters: course has the fewest of all, mini the fewest parameters.",
+    "Errors against parameters: course has the fewest errors of all, "
+    "mini the fewest parameters.",
 )
 
 # %% [markdown]

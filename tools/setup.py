@@ -74,7 +74,8 @@ def main(words: list[str]) -> None:
             fcntl.flock(lock, fcntl.LOCK_EX)
         if reached(words):  # by the other
             return
-        state, goal = read_state(), goal_of(words, read_state())
+        state = read_state()
+        goal = goal_of(words, state)
         over, groups, cpu = goal["over"], {*goal["groups"]}, goal["cpu"]
         if PYTHON.exists() and state.get("groups") and cpu != state.get("cpu"):
             raise Refused(f"{VENV} holds another PyTorch: delete it, then the same command again")
@@ -110,13 +111,13 @@ def goal_of(words: list[str], state: dict) -> dict:
 
 
 def reached(words: list[str]) -> bool:
-    """Whether nothing is to be done; False as well while another set-up begins."""
+    """Whether nothing is to be done."""
     try:
         state = read_state()
     except Refused:
-        if (ROOT / ".venv.lock").exists():
-            return False  # decided behind the lock
-        raise
+        if (ROOT / ".venv.lock").exists():  # another may just begin: decided behind the lock
+            return False
+        raise  # nothing of somebody else's is touched
     return state == goal_of(words, state) and PYTHON.exists()
 
 

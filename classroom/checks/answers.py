@@ -168,7 +168,7 @@ class Words(Form):
 class Text(Form):
     """A few sentences, which only their author can mark, beside a `model` answer.
 
-    A pattern is a list of regular expressions: all are found, none of those that begin with `!`.
+    A pattern is a list of regular expressions: each must be found, or, after a `!`, must not.
     """
 
     model: str
